@@ -1,0 +1,124 @@
+"""Checkpoints: every parameter and its momentum by name in one .npz file, with what surrounds them as JSON. Never pickle."""
+
+import contextlib
+import json
+import os
+import tempfile
+import zipfile
+import zlib
+
+import numpy as np
+
+from npgan import backend as xp
+from npgan import layers as layer_types
+from npgan.net import Net, size
+
+FORMAT = "npgan checkpoint 1"
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """A temporary name beside `path` to write to; renamed to `path` at the end, and removed if anything goes wrong before it."""
+    directory, name = os.path.split(os.path.abspath(path))
+    fd, temporary = tempfile.mkstemp(suffix="-" + name, prefix=".", dir=directory)      # the suffix tells writers the format
+    os.close(fd)
+    try:
+        yield temporary
+        os.chmod(temporary, 0o666 & ~umask())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def save(path, sgd_g, sgd_d, about):
+    """Write G and D, given by their optimizers, and the JSON-able dictionary `about`, all at once or not at all."""
+    about, arrays = {**about, "format": FORMAT}, {}
+    for player, sgd in (("G", sgd_g), ("D", sgd_d)):
+        about[player] = {"layers": architecture(sgd.net), "dtype": str(sgd.net.theta.dtype), "t": sgd.t}
+        for key, flat in ((player, sgd.net.theta), (player + ".v", sgd.v)):
+            arrays |= {f"{key}.{name}": view for name, view in sgd.net.named(xp.asnumpy(flat)).items()}
+    with replacing(path) as temporary:
+        with open(temporary, "wb") as f:
+            np.savez(f, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays)
+            f.flush()
+            os.fsync(f.fileno())
+
+
+def architecture(net):
+    return [[type(layer).__name__, *layer.args] for layer in net.layers]
+
+
+def read(path):
+    """(about, arrays) of a checkpoint. OSError if it cannot be opened, ValueError naming it if it is foreign or damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as f:
+            about = json.loads(f["about"].tobytes())
+            arrays = {name: f[name] for name in f.files if name != "about"}
+        if about["format"] != FORMAT:
+            raise ValueError(f"its format is {about['format']!r}")
+        for player in "GD":
+            for name, *args in about[player]["layers"]:
+                if not isinstance(getattr(layer_types, name, None), type):
+                    raise ValueError(f"there is no layer {name!r}")
+    except OSError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, EOFError, IndexError, RecursionError, MemoryError, NotImplementedError,
+            zipfile.BadZipFile, zlib.error) as e:
+        raise ValueError(f"{path}: not a checkpoint of npgan, or a damaged one ({type(e).__name__}: {e})") from e
+    return about, arrays
+
+
+def fill(path, net, flat, arrays, key):
+    """Copy the arrays `key`.<name> into the views of a flat vector of the network. ValueError naming the first that does not fit."""
+    for name, view in net.named(flat).items():
+        a = arrays.get(f"{key}.{name}")
+        if a is None or a.shape != view.shape or a.dtype != view.dtype:
+            found = "it is missing" if a is None else f"it is {a.dtype} {a.shape}"
+            raise ValueError(f"{path}: {key}.{name} should be {view.dtype} {view.shape}, but {found}")
+        view[...] = xp.asarray(a)
+
+
+def restore(path, sgd_g, sgd_d):
+    """Put a checkpoint of the same architecture back into the players and their optimizers; returns its `about`."""
+    about, arrays = read(path)
+    for player, sgd in (("G", sgd_g), ("D", sgd_d)):
+        theirs, ours = about[player]["layers"], json.loads(json.dumps(architecture(sgd.net)))
+        if theirs != ours:
+            raise ValueError(f"{path}: its {player} is {describe(theirs)}, but this run's is {describe(ours)}: "
+                             "choose the settings it was made with, or start afresh elsewhere")
+        fill(path, sgd.net, sgd.net.theta, arrays, player)
+        fill(path, sgd.net, sgd.v, arrays, player + ".v")
+        sgd.t = about[player]["t"]
+    return about
+
+
+def describe(layers):
+    return " - ".join(f"{name}({', '.join(map(str, args))})" for name, *args in layers)
+
+
+def load(path):
+    """(G, D) of a checkpoint, ready for G(z) and D(x) on the active backend; D(x) is the logit: D says sigmoid of it.
+
+    OSError if the file cannot be opened, ValueError naming it if it is foreign or damaged.
+    """
+    about, arrays = read(path)
+    nets = []
+    for player in "GD":
+        try:
+            layers = [getattr(layer_types, name)(*args) for name, *args in about[player]["layers"]]
+            stored = sum(a.size for name, a in arrays.items() if name.startswith(player + ".") and not name.startswith(player + ".v."))
+            if size(layers) != stored:
+                raise ValueError(f"the layers of {player} have {size(layers)} parameters, the file has {stored}")
+            net = Net(layers, about[player]["dtype"])
+        except (TypeError, ValueError, KeyError) as e:
+            raise ValueError(f"{path}: not a checkpoint of npgan, or a damaged one ({e})") from e
+        fill(path, net, net.theta, arrays, player)
+        nets.append(net)
+    return tuple(nets)

@@ -1,0 +1,121 @@
+"""Algorithm 1 of Goodfellow et al. 2014: minibatch stochastic gradient training of generative adversarial nets."""
+
+from typing import Any, NamedTuple
+
+from npgan import backend as xp
+from npgan.objectives import GAN
+
+
+class Players:
+    """G and D, and the buffers of one minibatch of m examples: nothing of size is allocated while they play.
+
+    `g` is G's tape. `d` is D's, of 2m rows: the real examples above, the generated ones below, so that D's step is one pass.
+    `fake` is its lower half: the examples that G's step needs.
+    """
+
+    def __init__(self, G, D, m, objective=GAN, generator_loss="non-saturating"):
+        self.G, self.D, self.m, self.objective, self.generator_loss = G, D, m, objective, generator_loss
+        self.g, self.d = G.tape(m), D.tape(2 * m)
+        self.real, self.fake = self.d[:m], self.d[m:]
+        self.z = self.g.x[0]
+
+
+class Record(NamedTuple):
+    """One iteration. The statistics are 0-d arrays on the device until somebody reads them."""
+
+    iteration: int
+    V: Any                  # V(D, G) on D's minibatch, before its update
+    D_x: Any                # mean D(x)
+    D_Gz: Any               # mean D(G(z))
+    norm_d: Any             # |grad_theta_d V|
+    norm_g: Any             # |grad_theta_g J|
+
+
+def discriminator_gradient(p, x, z):
+    """D.grad = grad_theta_d V,  V = 1/m sum_i [ T(a(x_i)) - F(a(G(z_i))) ]   (equation 1: log D(x_i) + log(1 - D(G(z_i))))
+
+    x (m, ...) and z (m, n). Returns V, mean D(x), mean D(G(z)).
+    """
+    p.g.x[0][...] = z
+    p.G.forward(p.g)
+    p.real.x[0][...] = x
+    p.fake.x[0][...] = p.g.x[-1]
+    p.D.forward(p.d)
+
+    o, a_x, a_Gz = p.objective, p.real.x[-1], p.fake.x[-1]
+    p.real.dx[-1][...] = o.dT(a_x) / p.m
+    p.fake.dx[-1][...] = -o.dF(a_Gz) / p.m
+    p.D.backward(p.d, inputs=False)
+    return o.T(a_x).mean() - o.F(a_Gz).mean(), o.D(a_x).mean(), o.D(a_Gz).mean()
+
+
+def generator_gradient(p, z):
+    """G.grad = grad_theta_g J,  J = 1/m sum_i J(a(G(z_i))):  log(1 - D(G(z_i))) (minimax) or -log D(G(z_i)) (non-saturating)"""
+    p.g.x[0][...] = z
+    p.G.forward(p.g)
+    p.fake.x[0][...] = p.g.x[-1]
+    p.D.forward(p.fake)
+    generator_backward(p)
+
+
+def generator_backward(p):
+    """The chain rule of generator_gradient, from D's output on the generated examples back to G's parameters."""
+    p.fake.dx[-1][...] = p.objective.dJ(p.fake.x[-1], p.generator_loss) / p.m
+    p.D.backward(p.fake, parameters=False)
+    p.g.dx[-1][...] = p.fake.dx[0]
+    p.G.backward(p.g, inputs=False)
+
+
+def sample(p, prior, rng, t):
+    """Everything random in a pass: the noise samples, and the dropout masks of D's tape t."""
+    prior(rng, p.z)
+    p.D.draw(t, rng)
+
+
+def train(p, examples, prior, sgd_d, sgd_g, rng, iterations, k=1):
+    """Algorithm 1. `examples` is an iterator of minibatches x (m, ...); yields a Record after each iteration."""
+    for i in range(iterations):                                     # for number of training iterations do
+        for _ in range(k):                                          #   for k steps do
+            sample(p, prior, rng, p.d)                              #     sample minibatch of m noise samples z from p_g(z)
+            x = next(examples)                                      #     sample minibatch of m examples x from p_data(x)
+            V, D_x, D_Gz = discriminator_gradient(p, x, p.z)
+            sgd_d.ascend()                                          #     update D by ascending its stochastic gradient
+                                                                    #   end for
+        sample(p, prior, rng, p.fake)                               #   sample minibatch of m noise samples z from p_g(z)
+        generator_gradient(p, p.z)
+        sgd_g.descend()                                             #   update G by descending its stochastic gradient
+        yield Record(i, V, D_x, D_Gz, norm(p.D.grad), norm(p.G.grad))
+                                                                    # end for
+
+
+def train_simultaneous(p, examples, prior, sgd_d, sgd_g, rng, iterations, k=1):
+    """The update of the authors' own code: both gradients at the same parameters, from one generated minibatch and one set of masks.
+
+    ValueError unless k = 1: there is no step of D alone.
+    """
+    if k != 1:
+        raise ValueError(f"the simultaneous update has one step of D to one of G: k = {k} is for Algorithm 1")
+    for i in range(iterations):
+        sample(p, prior, rng, p.d)
+        V, D_x, D_Gz = discriminator_gradient(p, next(examples), p.z)
+        generator_backward(p)
+        sgd_d.ascend()
+        sgd_g.descend()
+        yield Record(i, V, D_x, D_Gz, norm(p.D.grad), norm(p.G.grad))
+
+
+UPDATES = {"algorithm1": train, "simultaneous": train_simultaneous}
+
+
+def skip(p, examples, prior, rng, iterations, k=1, update="algorithm1"):
+    """Draw, and drop, all that an update draws in so many iterations: a resumed epoch goes on from where its random streams stood."""
+    for _ in range(iterations):
+        for _ in range(k):
+            sample(p, prior, rng, p.d)
+            next(examples)
+        if update == "algorithm1":
+            sample(p, prior, rng, p.fake)
+
+
+def norm(g):
+    return xp.sqrt(xp.vdot(g, g))

@@ -1,0 +1,110 @@
+"""A network: a stack of layers over one flat parameter vector, and the tape of buffers that a pass through it writes."""
+
+import math
+
+import numpy as np
+
+from npgan import backend as xp
+
+
+class Tape:
+    """The buffers of one pass of m examples: x[0] is the input, x[l + 1] layer l's output, dx[l] the objective's gradient
+    with respect to x[l], extra[l] what layer l asked for beside them. `tape[rows]` is a tape of those rows, without a copy."""
+
+    def __init__(self, x, dx, extra):
+        self.x, self.dx, self.extra = x, dx, extra
+
+    def __getitem__(self, rows):
+        return Tape([a[rows] for a in self.x], [a[rows] for a in self.dx], [tuple(a[rows] for a in e) for e in self.extra])
+
+
+class Net:
+    """y = f_L(... f_1(x)): theta holds every parameter, grad every parameter's gradient; layer.W, layer.dW, ... are views of them.
+
+    The initial weights are drawn on the host from `seed`, so that they are the same on both backends.
+    ValueError, naming the layer, where two layers do not fit or a layer belongs to another network already.
+    """
+
+    def __init__(self, layers, dtype="float32", seed=0):
+        self.layers, self.dtype, self.shapes = list(layers), dtype, shapes(layers)
+        self.theta, self.grad = xp.zeros(size(layers), dtype), xp.zeros(size(layers), dtype)
+        rng = np.random.default_rng(seed)
+        theta, grad = self.named(self.theta), self.named(self.grad)
+        for l, layer in enumerate(self.layers):
+            if "dW" in vars(layer):
+                raise ValueError(f"layer {l}, {layer}: belongs to another network already; make a new one")
+            for name, shape in layer.parameters.items():
+                setattr(layer, name, theta[f"{l}.{name}"])
+                setattr(layer, "d" + name, grad[f"{l}.{name}"])
+                theta[f"{l}.{name}"][...] = xp.asarray(np.asarray(layer.initial[name](rng, shape), dtype))
+
+    def named(self, flat):
+        """{"0.W": array, "0.b": array, ...}: the views of a flat vector that is laid out as theta is."""
+        views, at = {}, 0
+        for l, layer in enumerate(self.layers):
+            for name, shape in layer.parameters.items():
+                views[f"{l}.{name}"] = flat[at:at + math.prod(shape)].reshape(shape)
+                at += math.prod(shape)
+        return views
+
+    def named_parameters(self):
+        """{"0.W": array, "0.b": array, ...}, views of theta: layer number and parameter name."""
+        return self.named(self.theta)
+
+    def tape(self, m):
+        """Buffers for a pass of m examples, with dropout off until `draw`."""
+        def buffers():
+            return [xp.empty((m, *shape), self.dtype) for shape in self.shapes]
+        return Tape(buffers(), buffers(), [layer.extra(m, shape, self.dtype) for layer, shape in zip(self.layers, self.shapes)])
+
+    def draw(self, t, rng):
+        """Draw what is random in a pass: dropout's masks."""
+        for layer, extra in zip(self.layers, t.extra):
+            layer.draw(rng, *extra)
+
+    def forward(self, t):
+        """From t.x[0] to t.x[-1]."""
+        for l, layer in enumerate(self.layers):
+            layer.forward(t.x[l], t.x[l + 1], *t.extra[l])
+
+    def backward(self, t, *, parameters=True, inputs=True):
+        """From t.dx[-1]; fills self.grad and/or t.dx[0], and nothing it was not asked for."""
+        for l in reversed(range(len(self.layers))):
+            if parameters:
+                self.layers[l].gradient(t.x[l], t.dx[l + 1], *t.extra[l])
+            if inputs or any(layer.parameters for layer in self.layers[:l]):
+                self.layers[l].backward(t.x[l], t.x[l + 1], t.dx[l + 1], t.dx[l], *t.extra[l])
+
+    def __call__(self, x):
+        """f(x) as a fresh array, without dropout. ValueError unless x is (m, *shape of one input)."""
+        if tuple(x.shape[1:]) != self.shapes[0]:
+            raise ValueError(f"the network takes examples of shape {self.shapes[0]}, got an array {tuple(x.shape)}: the first axis counts examples")
+        t = self.tape(len(x))
+        t.x[0][...] = xp.asarray(x)
+        self.forward(t)
+        return t.x[-1]
+
+    def __repr__(self):
+        rows = [("layer", "", "output", "parameters"), *(
+            (str(l), repr(layer), " x ".join(map(str, self.shapes[l + 1])), f"{size([layer]):,}" if layer.parameters else "")
+            for l, layer in enumerate(self.layers)), ("", "", "", f"{len(self.theta):,}")]
+        width = [max(map(len, column)) for column in zip(*rows)]
+        return "\n".join(f"{a:>{width[0]}}  {b:<{width[1]}}  {c:>{width[2]}}  {d:>{width[3]}}".rstrip() for a, b, c, d in rows)
+
+
+def size(layers):
+    """Number of parameters."""
+    return sum(math.prod(shape) for layer in layers for shape in layer.parameters.values())
+
+
+def shapes(layers):
+    """[shape of one input, of layer 0's output, ...]. The first layer that fixes its input fixes the network's."""
+    fixed = [layer.inputs for layer in layers if layer.inputs]
+    if not fixed:
+        raise ValueError("no layer of the network says how many inputs it takes: begin with a Linear")
+    shape = [fixed[0]]
+    for l, layer in enumerate(layers):
+        if layer.inputs not in (None, shape[-1]):
+            raise ValueError(f"layer {l}, {layer}: takes inputs of shape {layer.inputs}, but what comes in has shape {shape[-1]}")
+        shape.append(layer.outputs(shape[-1]))
+    return shape

@@ -1,0 +1,78 @@
+"""Stochastic gradient ascent and descent with momentum, its schedules, and projections onto a set after each step."""
+
+from npgan import backend as xp
+
+
+class Momentum:
+    """v <- mu v + lr g;  ascend adds v to theta, descend takes it away.
+
+    lr and mu are numbers, or schedules: functions of t, the number of updates so far. g is net.grad, theta is net.theta.
+    `project(net)`, if given, follows each update.
+    """
+
+    def __init__(self, net, lr, mu=0., project=None):
+        self.net, self.lr, self.mu, self.project = net, lr, mu, project
+        self.v = xp.zeros_like(net.theta)
+        self.t = 0
+
+    def ascend(self):
+        self._step(+1)
+
+    def descend(self):
+        self._step(-1)
+
+    def _step(self, sign):
+        lr, mu = (value(self.t) if callable(value) else value for value in (self.lr, self.mu))
+        xp.momentum(self.net.theta, self.v, self.net.grad, lr, mu, sign)
+        self.t += 1
+        if self.project:
+            self.project(self.net)
+
+
+# --- Schedules: functions of t, so that a resumed run needs no more than t -------------------------------------------------
+
+
+class Decay:
+    """lr(t) = max(lr / factor^t, minimum): the paper's factor is 1.000004, its minimum 1e-6"""
+
+    def __init__(self, lr, factor=1.000004, minimum=1e-6):
+        self.lr, self.factor, self.minimum = lr, factor, minimum
+
+    def __call__(self, t):
+        return max(self.lr * self.factor ** -t, self.minimum)
+
+
+class Ramp:
+    """mu(t): constant within an epoch of `updates` updates, rising linearly from `start` in the first to `end` in epoch `epochs`"""
+
+    def __init__(self, updates, start=.5, end=.7, epochs=250):
+        self.updates, self.start, self.end, self.epochs = updates, start, end, epochs
+
+    def __call__(self, t):
+        return self.start + (self.end - self.start) * min(t // self.updates / (self.epochs - 1), 1)
+
+
+# --- Projections: functions of the network, theta <- the nearest point of the set -----------------------------------------
+
+
+class MaxColumnNorm:
+    """|W_j| <= limit for each unit j, a column of each W (n, k); the paper's limit on TFD is 1.9365"""
+
+    def __init__(self, limit):
+        self.limit = limit
+
+    def __call__(self, net):
+        for name, W in net.named_parameters().items():
+            if name.endswith(".W"):
+                norm = xp.linalg.norm(W, axis=0)
+                W *= self.limit / xp.maximum(norm, self.limit)
+
+
+class Clip:
+    """-limit <= theta_i <= limit: the Wasserstein critic's (Arjovsky, Chintala, Bottou 2017)"""
+
+    def __init__(self, limit):
+        self.limit = limit
+
+    def __call__(self, net):
+        xp.clip(net.theta, -self.limit, self.limit, out=net.theta)

@@ -1,0 +1,95 @@
+"""The pictures of a run. Sheets of images are drawn with Pillow, which is quick enough for every epoch; curves with matplotlib."""
+
+import numpy as np
+
+from npgan.checkpoint import replacing
+
+INK, MARK = 255, (255, 208, 0)       # of captions, and of what is marked in a sheet
+
+
+def tile(images, shape, columns, gap=2):
+    """Images (n, height * width) in [0, 1] as one grey picture of `columns` columns, uint8."""
+    h, w = shape
+    rows = -(-len(images) // columns)
+    sheet = np.zeros((rows * (h + gap) + gap, columns * (w + gap) + gap), np.uint8)
+    for i, image in enumerate(np.clip(images, 0, 1)):
+        y, x = gap + i // columns * (h + gap), gap + i % columns * (w + gap)
+        sheet[y:y + h, x:x + w] = np.round(image.reshape(h, w) * 255)
+    return sheet
+
+
+def sheet(path, images, shape, columns, caption, marked=()):
+    """A PNG of images in rows, twice their size, the caption above; `marked` columns are framed in yellow."""
+    from PIL import Image, ImageDraw
+    picture = Image.fromarray(tile(images, shape, columns)).convert("RGB")
+    picture = picture.resize((picture.width * 2, picture.height * 2), Image.Resampling.NEAREST)
+    draw = ImageDraw.Draw(picture)
+    for c in marked:
+        left = c * (shape[1] + 2) * 2
+        draw.rectangle((left, 0, left + (shape[1] + 2) * 2 + 3, picture.height - 1), outline=MARK, width=4)
+    write(path, captioned(picture, caption, 15))
+
+
+def frame(path, images, shape, columns):
+    """The same images for the film: small, grey, without a caption."""
+    from PIL import Image
+    write(path, Image.fromarray(tile(images, shape, columns)))
+
+
+def captioned(picture, caption, size):
+    """The picture below lines of text that are wrapped to its width."""
+    from PIL import Image, ImageDraw, ImageFont
+    font = ImageFont.load_default(size)
+    lines = [""]
+    for word in caption.split():
+        longer = f"{lines[-1]} {word}".strip()
+        lines = [*lines[:-1], longer] if font.getlength(longer) <= picture.width - 12 else [*lines, word]
+    top = len(lines) * (size + 5) + 6
+    page = Image.new(picture.mode, (picture.width, picture.height + top))
+    page.paste(picture, (0, top))
+    ImageDraw.Draw(page).multiline_text((6, 3), "\n".join(lines), fill=INK if picture.mode == "L" else (INK,) * 3, font=font, spacing=3)
+    return page
+
+
+def write(path, picture, **options):
+    with replacing(path) as temporary:
+        picture.save(temporary, **options)
+
+
+def film(path, frames, captions, ms=120):
+    """A GIF of grey PNG files, one caption each; the last frame stays."""
+    from PIL import Image
+    pages = [captioned(Image.open(frame).convert("L"), caption, 13) for frame, caption in zip(frames, captions)]
+    write(path, pages[0], save_all=True, append_images=pages[1:], duration=[ms] * (len(pages) - 1) + [3000], loop=0, optimize=True)
+
+
+def curves(path, history, title):
+    """V against -log 4, D(x) and D(G(z)) against 1/2, both players' gradient norms, and the Parzen estimates if any, against epochs."""
+    import matplotlib
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    column = {name: np.array([row.get(name, np.nan) for row in history], float)
+              for name in ("epoch", "V", "D_x", "D_Gz", "norm_d", "norm_g", "parzen_ll")}
+    scored = np.isfinite(column["parzen_ll"])
+    fig, axes = plt.subplots(1, 4 if scored.any() else 3, figsize=(16 if scored.any() else 12, 3.6), layout="constrained")
+    style = {"marker": ".", "markersize": 4} if len(history) < 60 else {}
+    axes[0].plot(column["epoch"], column["V"], label="V(D, G)", **style)
+    axes[0].axhline(-np.log(4), color="k", ls=":", label="-log 4: p_g = p_data, D optimal")
+    axes[0].set_ylabel("nats")
+    axes[1].plot(column["epoch"], column["D_x"], label="mean D(x)", **style)
+    axes[1].plot(column["epoch"], column["D_Gz"], label="mean D(G(z))", **style)
+    axes[1].axhline(.5, color="k", ls=":", label="1/2")
+    axes[1].set_ylim(0, 1)
+    axes[2].semilogy(column["epoch"], column["norm_d"], label="|grad of V|, D's parameters", **style)
+    axes[2].semilogy(column["epoch"], column["norm_g"], label="|grad of G's loss|, G's parameters", **style)
+    if scored.any():
+        axes[3].plot(column["epoch"][scored], column["parzen_ll"][scored], marker=".", label="Parzen log-likelihood, test set")
+        axes[3].set_ylabel("nats")
+    for axis in axes:
+        axis.set_xlabel("epoch")
+        axis.legend(fontsize=8)
+        axis.grid(alpha=.3)
+    fig.suptitle(title)
+    with replacing(path) as temporary:
+        fig.savefig(temporary, dpi=110)
+    plt.close(fig)

@@ -1,0 +1,32 @@
+"""Noise priors p_z: each fills a buffer z (m, n) from a device generator."""
+
+import math
+
+from npgan import backend as xp
+
+
+class Uniform:
+    """z_i ~ U(-r, r); the paper's MNIST prior has r = sqrt 3, so that each z_i has variance 1."""
+
+    def __init__(self, r=math.sqrt(3)):
+        self.r = r
+
+    def __call__(self, rng, z):
+        rng.random(dtype=z.dtype, out=z)
+        z -= .5
+        z *= 2 * self.r
+
+
+class Normal:
+    """z ~ N(0, I)"""
+
+    def __call__(self, rng, z):
+        rng.standard_normal(dtype=z.dtype, out=z)
+
+
+class Spherical:
+    """z uniform on the sphere |z| = sqrt n: N(0, I) brought to its typical length"""
+
+    def __call__(self, rng, z):
+        rng.standard_normal(dtype=z.dtype, out=z)
+        z *= math.sqrt(z.shape[1]) / xp.linalg.norm(z, axis=1, keepdims=True)

@@ -1,0 +1,113 @@
+"""What a run needs around the algorithm: epochs, progress, statistics, Ctrl-C. The players and their mathematics are in gan.py."""
+
+import contextlib
+import dataclasses
+import math
+import signal
+import sys
+import threading
+import time
+
+import numpy as np
+
+from npgan import backend as xp
+from npgan.data import minibatches
+from npgan.gan import UPDATES, Record, skip
+
+STATISTICS = Record._fields[1:]
+
+
+@dataclasses.dataclass
+class State:
+    """Where a run stands: what a checkpoint needs beside the players and their optimizers. `history` has one row per epoch."""
+
+    epoch: int = 0                   # complete epochs
+    iteration: int = 0               # complete iterations of the epoch that has begun
+    sums: list = dataclasses.field(default_factory=lambda: [0.] * len(STATISTICS))      # of its statistics
+    seconds: float = 0.              # spent on iterations
+    history: list = dataclasses.field(default_factory=list)
+    interrupted: bool = False
+
+    def row(self, per_epoch):
+        """The mean statistics of the epoch that has begun, over the iterations done, as a row of the history."""
+        return {"epoch": self.epoch + 1, "iterations": self.epoch * per_epoch + self.iteration, "seconds": self.seconds,
+                **{name: total / self.iteration for name, total in zip(STATISTICS, self.sums)}}
+
+
+def fit(p, x, prior, sgd_d, sgd_g, state, *, seed, epochs, iterations=None, k=1, update="algorithm1", quiet=False):
+    """Train until `epochs` epochs or `iterations` iterations are done in all; x is the training set, on the device.
+
+    Yields the state at the end of every epoch, and where the run ends within one: at the last iteration, or at Ctrl-C, which sets
+    state.interrupted. The epoch's random streams are functions of (seed, epoch): a run that goes on from a saved state gets the same
+    bits as one that was never interrupted. FloatingPointError naming iteration and player if a value is not finite.
+    """
+    from tqdm import tqdm
+    per_epoch = len(x) // (p.m * k)
+    if not per_epoch:
+        raise ValueError(f"{len(x)} training examples do not make one epoch of k = {k} minibatches of m = {p.m}: lower one of them")
+    last = min(epochs * per_epoch, math.inf if iterations is None else iterations)
+    done = state.epoch * per_epoch + state.iteration
+
+    with interruptible() as stop, np.errstate(all="ignore"), tqdm(
+            total=last, initial=done, unit="it", disable=quiet, dynamic_ncols=True, file=sys.stderr, mininterval=.5) as bar:
+        while done < last and not state.interrupted:
+            epoch, pending, clock = state.epoch + 1, [], time.perf_counter()
+            rng, examples = xp.default_rng(seed, epoch), minibatches(x, p.m, seed, epoch)
+            skip(p, examples, prior, rng, state.iteration, k, update)
+            begun, left = done, min(per_epoch - state.iteration, last - done)
+            bar.set_description(f"epoch {epoch}/{epochs}")
+            for record in UPDATES[update](p, examples, prior, sgd_d, sgd_g, rng, left, k):
+                done += 1
+                pending.append(record)
+                now = time.perf_counter()
+                if now - clock > .5 or done == begun + left or stop:     # reading waits for the device: not every iteration
+                    values = read(pending, begun, epoch)
+                    state.iteration += len(pending)
+                    state.sums = [a + float(b) for a, b in zip(state.sums, values.sum(axis=0))]
+                    state.seconds += time.perf_counter() - clock
+                    bar.set_postfix_str("V {:.3f}, D(x) {:.3f}, D(G(z)) {:.3f}".format(*values[-1, :3]), refresh=False)
+                    bar.update(len(pending))
+                    pending, clock = [], time.perf_counter()
+                    if stop:
+                        state.interrupted = True
+                        break
+            for player, net in (("discriminator", p.D), ("generator", p.G)):
+                if not xp.isfinite(net.theta).all():
+                    raise FloatingPointError(f"iteration {done} (epoch {epoch}): the {player}'s parameters are not finite")
+            if state.iteration == per_epoch:
+                state.history.append(state.row(per_epoch))
+                state.epoch, state.iteration, state.sums = epoch, 0, [0.] * len(STATISTICS)
+            yield state
+
+
+def read(records, begun, epoch):
+    """The statistics of the records, brought to the host as (n, 5). FloatingPointError at the first that is not finite."""
+    values = xp.asnumpy(xp.stack([xp.stack(record[1:]) for record in records])).astype(float)
+    bad = np.argwhere(~np.isfinite(values))
+    if len(bad):
+        i, column = bad[0]
+        player, what = ("generator", "gradient") if STATISTICS[column] == "norm_g" else \
+            ("discriminator", "gradient" if STATISTICS[column] == "norm_d" else "output")
+        raise FloatingPointError(f"iteration {begun + records[i].iteration + 1} (epoch {epoch}): the {player}'s {what} is not finite")
+    return values
+
+
+@contextlib.contextmanager
+def interruptible():
+    """A list that is no longer empty once Ctrl-C or a request to terminate has come: an iteration is never torn. A second one raises."""
+    stop = []
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def handle(number, frame):
+        if stop:
+            raise KeyboardInterrupt
+        stop.append(number)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,45 @@
+"""Fixtures that choose the backend: `xp` runs a test on every one, `device` on the stand-in that refuses and counts."""
+
+import device as stand_in
+import pytest
+
+from npgan import backend
+
+
+def pytest_collection_modifyitems(items):
+    """Tests marked gpu are skipped where CuPy cannot run, and the reason says what is missing."""
+    gpu = [item for item in items if item.get_closest_marker("gpu")]
+    try:
+        if gpu:
+            backend.use("cupy")
+    except (ImportError, OSError) as e:
+        for item in gpu:
+            item.add_marker(pytest.mark.skip(reason=str(e)))
+    finally:
+        backend.use("numpy")
+
+
+@pytest.fixture(autouse=True)
+def every_test_leaves_numpy_active():
+    backend.use("numpy")
+    yield
+    left = backend.name()
+    backend.use("numpy")
+    assert left == "numpy", f"the test left the backend {left!r} active"
+
+
+@pytest.fixture(params=["numpy", "device", pytest.param("cupy", marks=pytest.mark.gpu)])
+def xp(request):
+    """npgan.backend, switched to each array module in turn."""
+    backend.use(stand_in if request.param == "device" else request.param)
+    yield backend
+    backend.use("numpy")
+
+
+@pytest.fixture
+def device():
+    """The stand-in array module, active and with its counters at zero."""
+    backend.use(stand_in)
+    stand_in.reset()
+    yield stand_in
+    backend.use("numpy")

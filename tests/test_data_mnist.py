@@ -1,0 +1,327 @@
+"""IDX files, good and hostile, and where the data set is looked for. Nothing here uses a network."""
+
+import gzip
+import hashlib
+import math
+import os
+import tracemalloc
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from npgan.data import mnist
+
+arrays = hnp.arrays(np.uint8, hnp.array_shapes(max_dims=4, max_side=7))
+NAMES = list(mnist.FILES)
+patient = settings(deadline=None)       # the machine may be busy
+
+try:
+    REAL = mnist.find(os.environ["NPGAN_DATA"])
+except (KeyError, FileNotFoundError):
+    REAL = None
+
+
+def idx(array):
+    return bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
+
+
+def refused(path):
+    with pytest.raises(ValueError) as e:
+        mnist.read_idx(path)
+    assert str(path) in str(e.value) and "\n" not in str(e.value)
+    return str(e.value)
+
+
+def check(path, content):
+    """The only two outcomes that read_idx may have: the array whose file this is, or a ValueError that names the file."""
+    path.write_bytes(content)
+    try:
+        array = mnist.read_idx(path)
+    except ValueError as e:
+        assert str(path) in str(e)
+        return None
+    assert idx(array) == (gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content)
+    return array
+
+
+def write(directory, n=12, m=4, shape=(3, 5), seed=0, suffix=""):
+    """Four files of a small random data set; the arrays in the order of mnist.FILES."""
+    rng = np.random.default_rng(seed)
+    parts = [rng.integers(256, size=s, dtype=np.uint8) for s in ((n, *shape), (n,), (m, *shape), (m,))]
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, part in zip(NAMES, parts):
+        (directory / (name + suffix)).write_bytes(gzip.compress(idx(part)) if suffix else idx(part))
+    return parts
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return tmp_path_factory.mktemp("idx") / "some-idx3-ubyte"
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """An empty user's cache, no NPGAN_DATA, and a network that must not be asked."""
+    import pooch
+
+    def no_network(*args, **kwargs):
+        raise AssertionError("a download was tried")
+
+    monkeypatch.delenv("NPGAN_DATA", raising=False)
+    monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "cache" / name)
+    monkeypatch.setattr(pooch, "HTTPDownloader", no_network)
+    return tmp_path / "cache" / "npgan" / "mnist"
+
+
+# Reading one file
+
+@patient
+@given(arrays)
+def test_what_is_written_is_read_back_plain_or_packed(path, array):
+    for content in idx(array), gzip.compress(idx(array)):
+        found = check(path, content)
+        assert found.dtype == np.uint8
+        np.testing.assert_array_equal(found, array, strict=True)
+
+
+@patient
+@given(st.binary(max_size=200) | st.binary(max_size=100).map(gzip.compress) | st.binary(max_size=60).map(b"\0\0\x08".__add__)
+       | st.binary(max_size=60).map(b"\x1f\x8b\x08".__add__))
+def test_arbitrary_bytes_are_an_array_or_a_value_error_that_names_the_file(path, content):
+    check(path, content)
+
+
+@patient
+@given(st.data(), arrays, st.booleans(), st.booleans())
+def test_a_changed_file_is_an_array_or_a_value_error_that_names_the_file(path, data, array, packed, within):
+    content = bytearray(idx(array))
+    for _ in range(data.draw(st.integers(1, 4))):
+        if packed and not within and content[:2] != b"\x1f\x8b":
+            content = bytearray(gzip.compress(content))
+        content[data.draw(st.integers(0, min(len(content), 40) - 1) | st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    check(path, bytes(gzip.compress(content) if packed and within else content))
+
+
+@patient
+@given(st.data(), arrays, st.booleans())
+def test_a_file_cut_short_anywhere_is_refused(path, data, array, packed):
+    content = gzip.compress(idx(array)) if packed else idx(array)
+    path.write_bytes(content[:data.draw(st.integers(0, len(content) - 1))])
+    refused(path)
+
+
+@patient
+@given(arrays, st.binary(min_size=1, max_size=9), st.booleans())
+def test_trailing_bytes_are_refused(path, array, more, packed):
+    path.write_bytes(gzip.compress(idx(array) + more) if packed else idx(array) + more)
+    assert "more follow" in refused(path)
+
+
+def test_garbage_after_the_gzip_data_is_refused(path):
+    path.write_bytes(gzip.compress(idx(np.ones((2, 3), np.uint8))) + b"garbage")
+    refused(path)
+
+
+def test_a_damaged_checksum_is_refused(path):
+    content = bytearray(gzip.compress(idx(np.arange(100, dtype=np.uint8))))
+    content[-6] ^= 1
+    path.write_bytes(content)
+    assert "gzip" in refused(path)
+
+
+@pytest.mark.parametrize("content, words", [
+    (b"", "found none"),
+    (b"\x89PNG\r\n", "89 50 4e 47"),
+    (b"\0\0\x0d\x01\0\0\0\x01\0\0\0\0", "type code 0x0d"),
+    (b"\0\0\x08\0\x07", "0 axes"),
+    (b"\0\0\x08\xff" + b"\0\0\0\x01" * 255 + b"\x07", "255 axes"),
+    (b"\0\0\x08\x03\0\0\0\x01\0\0", "6 bytes of sizes found, expected 12"),
+    (b"\0\0\x08\x02\0\0\0\0\0\0\0\x05", "0 x 5 bytes"),
+    (b"\0\0\x08\x01\0\0\0\x05abc", "5 bytes, expected no more than the 3"),
+])
+def test_the_message_says_what_was_found_and_what_was_expected(path, content, words):
+    path.write_bytes(content)
+    assert words in refused(path)
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
+@pytest.mark.parametrize("sizes", [(2**32 - 1,) * 3, (2**32 - 1,), (1000, 1000, 1000), (300, 1000, 1000)])
+def test_absurd_sizes_are_refused_before_anything_of_that_size_is_allocated(path, sizes, packed):
+    # A megabyte of noise, so that 300 MB is within what gzip might have packed: even then only what is there is allocated.
+    content = bytes([0, 0, 8, len(sizes)]) + np.array(sizes, ">u4").tobytes() + np.random.default_rng(0).bytes(1 << 20)
+    path.write_bytes(gzip.compress(content) if packed else content)
+    tracemalloc.start()
+    try:
+        refused(path)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20 < math.prod(sizes)
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_missing_file_is_a_file_not_found_error_that_names_it(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere: there is no such file"):
+        mnist.read_idx(tmp_path / "nowhere")
+
+
+# A data set of four files
+
+@pytest.mark.parametrize("suffix", ["", ".gz"], ids=["plain", "gzip"])
+@pytest.mark.parametrize("n, cut", [(12, 10), (2, 1), (61, 50)])
+def test_the_last_sixth_of_the_training_file_validates_and_pixels_are_bytes_over_255(tmp_path, n, cut, suffix):
+    train, labels, test, test_labels = write(tmp_path / "my digits", n, suffix=suffix)
+    d = mnist.load(tmp_path / "my digits")
+    assert (d.name, d.shape) == ("my digits", (3, 5))
+    assert d.train.dtype == d.valid.dtype == d.test.dtype == np.float32
+    np.testing.assert_array_equal(d.train, (train[:cut] / 255).reshape(cut, 15).astype("float32"))
+    np.testing.assert_array_equal(d.valid, (train[cut:] / 255).reshape(n - cut, 15).astype("float32"))
+    np.testing.assert_array_equal(d.test, (test / 255).reshape(4, 15).astype("float32"))
+    for found, expected in zip(d[5:], (labels[:cut], labels[cut:], test_labels)):
+        np.testing.assert_array_equal(found, expected, strict=True)
+
+
+def test_plain_and_packed_files_may_be_mixed(tmp_path):
+    parts = write(tmp_path)
+    (tmp_path / NAMES[2]).rename(tmp_path / "other")
+    (tmp_path / (NAMES[2] + ".gz")).write_bytes(gzip.compress(idx(parts[2])))
+    assert len(mnist.load(tmp_path).test) == 4
+
+
+@pytest.mark.parametrize("which, array, other", [
+    (1, np.zeros(11, np.uint8), 0), (3, np.zeros(5, np.uint8), 2), (2, np.zeros((4, 5, 3), np.uint8), 0),
+    (0, np.zeros((12, 15), np.uint8), 0), (1, np.zeros((12, 1), np.uint8), 1),
+], ids=["too few labels", "too many test labels", "test images of another size", "images of two axes", "labels of two axes"])
+def test_files_that_disagree_are_refused_by_name(tmp_path, which, array, other):
+    write(tmp_path)
+    (tmp_path / NAMES[which]).write_bytes(idx(array))
+    with pytest.raises(ValueError) as e:
+        mnist.load(tmp_path)
+    assert str(tmp_path / NAMES[which]) in str(e.value) and str(tmp_path / NAMES[other]) in str(e.value)
+
+
+def test_only_mnists_own_bytes_are_called_mnist(tmp_path, monkeypatch):
+    parts = write(tmp_path / "mnist")
+    assert mnist.load(tmp_path).name == "idx"
+    monkeypatch.setattr(mnist, "FILES", {name: ("", zlib.crc32(part)) for name, part in zip(NAMES, parts)})
+    assert mnist.load(tmp_path).name == "mnist"
+    write(tmp_path / "mnist", seed=1)
+    assert mnist.load(tmp_path).name == "idx"
+
+
+# Where it is looked for
+
+def test_a_directory_or_its_mnist_subdirectory_is_found(tmp_path):
+    write(tmp_path / "a")
+    write(tmp_path / "b" / "mnist")
+    assert mnist.find(tmp_path / "a") == tmp_path / "a"
+    assert mnist.find(str(tmp_path / "b")) == tmp_path / "b" / "mnist"
+
+
+def test_the_directory_given_comes_before_npgan_data_and_that_before_the_cache(tmp_path, cache, monkeypatch):
+    assert mnist.find() is None
+    write(cache)
+    assert mnist.find() == cache
+    monkeypatch.setenv("NPGAN_DATA", str(tmp_path / "env"))
+    assert mnist.find() == cache
+    write(tmp_path / "env" / "mnist")
+    assert mnist.find() == tmp_path / "env" / "mnist"
+    write(tmp_path / "given")
+    assert mnist.find(tmp_path / "given") == tmp_path / "given"
+
+
+def test_a_given_directory_without_all_four_files_is_an_error_that_names_what_is_missing(tmp_path, cache, monkeypatch):
+    write(cache)
+    write(tmp_path / "env")
+    write(tmp_path / "given" / "mnist")
+    (tmp_path / "given" / "mnist" / NAMES[1]).unlink()
+    monkeypatch.setenv("NPGAN_DATA", str(tmp_path / "env"))
+    with pytest.raises(FileNotFoundError) as e:
+        mnist.load(tmp_path / "given")
+    assert str(tmp_path / "given" / "mnist") in str(e.value) and NAMES[1] in str(e.value) and NAMES[0] not in str(e.value)
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        mnist.load(tmp_path / "nowhere")
+
+
+def test_without_download_nothing_is_fetched_and_the_message_says_what_to_do():
+    with pytest.raises(FileNotFoundError, match="--data DIR.*NPGAN_DATA.*rendered digits"):
+        mnist.load(download=False)
+
+
+# Downloading, from mirrors that are directories here
+
+@pytest.fixture
+def mirrors(tmp_path, monkeypatch):
+    """serve(first, second): each mirror is a directory, or None for one that cannot be reached. Returns the addresses asked."""
+    import pooch
+
+    def serve(*directories):
+        asked = []
+
+        class Downloader:
+            def __init__(self, progressbar, chunk_size, timeout):
+                assert max(timeout) <= 30
+
+            def __call__(self, url, output_file, pooch, check_only=False):
+                asked.append(url)
+                base, _, name = url.rpartition("/")
+                directory = directories[mnist.MIRRORS.index(base + "/")]
+                if directory is None:
+                    raise ConnectionError("unreachable")
+                with open(output_file, "wb") as file:
+                    file.write((directory / name).read_bytes())
+
+        monkeypatch.setattr(pooch, "HTTPDownloader", Downloader)
+        return asked
+
+    parts = write(tmp_path / "good", suffix=".gz")
+    write(tmp_path / "wrong", suffix=".gz", seed=1)
+    monkeypatch.setattr(mnist, "FILES", {
+        name: (hashlib.sha256((tmp_path / "good" / f"{name}.gz").read_bytes()).hexdigest(), zlib.crc32(part))
+        for name, part in zip(NAMES, parts)})
+    return serve
+
+
+def test_what_is_downloaded_is_kept_and_not_downloaded_again(tmp_path, cache, mirrors):
+    asked = mirrors(tmp_path / "good", tmp_path / "wrong")
+    assert mnist.load().name == "mnist"
+    assert asked == [mnist.MIRRORS[0] + f"{name}.gz" for name in NAMES]
+    assert sorted(os.listdir(cache)) == sorted(f"{name}.gz" for name in NAMES)
+    assert mnist.load().name == "mnist" and len(asked) == 4
+
+
+@pytest.mark.parametrize("first", [None, "wrong"])
+def test_the_second_mirror_is_tried_where_the_first_fails_or_gives_another_file(tmp_path, mirrors, first):
+    asked = mirrors(first and tmp_path / first, tmp_path / "good")
+    assert mnist.load().name == "mnist"
+    assert len(asked) == 8
+
+
+def test_a_file_with_another_hash_is_refused_and_not_kept(tmp_path, cache, mirrors):
+    asked = mirrors(tmp_path / "wrong", tmp_path / "wrong")
+    with pytest.raises(OSError, match="not the published bytes.*--data DIR"):
+        mnist.load()
+    assert len(asked) == 2 and os.listdir(cache) == []
+
+
+def test_without_a_network_each_mirror_is_asked_once_and_one_sentence_says_what_to_do(mirrors):
+    asked = mirrors(None, None)
+    with pytest.raises(OSError, match="ConnectionError.*--data DIR.*NPGAN_DATA.*rendered digits") as e:
+        mnist.load()
+    assert len(asked) == 2 and "\n" not in str(e.value)
+
+
+# The real files
+
+@pytest.mark.skipif(REAL is None, reason="needs MNIST's four files: NPGAN_DATA is not set, or lacks them")
+def test_the_real_files_are_mnist():
+    d = mnist.load(REAL)
+    assert (d.name, d.shape) == ("mnist", (28, 28))
+    assert [len(a) for a in d[2:]] == [50000, 10000, 10000] * 2
+    assert all(a.min() == 0 and a.max() == 1 for a in d[2:5])
+    assert d.train_labels[:5].tolist() == [5, 0, 4, 1, 9] and d.test_labels[:5].tolist() == [7, 2, 1, 0, 4]
+    for file, (sha256, _) in mnist.FILES.items():
+        packed = mnist.find(REAL) / f"{file}.gz"
+        assert not packed.is_file() or hashlib.sha256(packed.read_bytes()).hexdigest() == sha256

@@ -1,0 +1,257 @@
+"""The Parzen estimate, k-means and nearest neighbours against direct float64 sums that know nothing of npgan."""
+
+import gzip
+import itertools
+import math
+import os
+import tracemalloc
+from pathlib import Path
+
+import device
+import numpy as np
+import pytest
+
+from npgan import backend as xp
+from npgan import metrics
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def images(rng, n, d=784):
+    """n rows with the statistics that matter in MNIST: in [0, 1], nine tenths of it zero, about 100 apart in squared distance."""
+    return (rng.random((n, d), dtype="float32") * (rng.random((n, d)) < .3)).astype("float32")
+
+
+def squared_distances(x, centres):
+    return np.stack([((centres.astype("float64") - row) ** 2).sum(axis=1) for row in x.astype("float64")])
+
+
+def oracle(x, centres, sigmas):
+    """log p(x_i) from its definition, in float64: the terms' largest exponent is taken out of the sum and put back."""
+    distances, ll = squared_distances(x, centres), []
+    for sigma in sigmas:
+        a = -distances / (2 * sigma ** 2)
+        top = a.max(axis=1, keepdims=True)
+        ll.append(np.log(np.exp(a - top).mean(axis=1)) + top[:, 0] - x.shape[1] * np.log(sigma * np.sqrt(2 * np.pi)))
+    return np.array(ll)
+
+
+def log_likelihoods(*args, **kwargs):
+    return xp.asnumpy(metrics.log_likelihoods(*args, **kwargs))
+
+
+# the log-likelihood
+
+@pytest.mark.parametrize("make", [images, lambda rng, n: 3 + rng.standard_normal((n, 2)).astype("float32")], ids=["784-D", "2-D"])
+def test_log_likelihoods_are_the_direct_sum_for_every_sigma_of_the_grid(rng, make):
+    x, centres = make(rng, 60), make(rng, 500)
+    ours = log_likelihoods(x, centres, metrics.SIGMAS)
+    assert ours.shape == (10, 60)
+    np.testing.assert_allclose(ours, oracle(x, centres, metrics.SIGMAS), rtol=0, atol=1e-2)
+
+
+@pytest.mark.parametrize("d", [1, 5, 784])
+def test_log_likelihoods_are_those_of_sklearn(rng, d):
+    neighbors = pytest.importorskip("sklearn.neighbors", reason="scikit-learn is not installed")
+    x, centres = images(rng, 20, d), images(rng, 100, d)
+    for sigma in .1, .5:
+        tree = neighbors.KernelDensity(bandwidth=sigma, leaf_size=100)        # all in one leaf: the bounds of a deeper tree underflow
+        theirs = tree.fit(centres.astype("float64")).score_samples(x.astype("float64"))
+        np.testing.assert_allclose(log_likelihoods(x, centres, [sigma])[0], theirs, rtol=0, atol=1e-2)
+
+
+def test_what_is_common_to_all_rows_does_not_cost_digits(rng):
+    x, centres = images(rng, 20, 64), images(rng, 100, 64)
+    there = log_likelihoods(x.astype("float64") + 1e4, centres.astype("float64") + 1e4, metrics.SIGMAS)
+    np.testing.assert_allclose(there, log_likelihoods(x, centres, metrics.SIGMAS), rtol=0, atol=1e-2)
+
+
+def test_the_order_of_the_sigmas_is_the_order_of_the_rows(rng):
+    x, centres, sigmas = images(rng, 10), images(rng, 50), [.3, 1., .1, .3]
+    each = [log_likelihoods(x, centres, [s])[0] for s in sigmas]
+    np.testing.assert_allclose(log_likelihoods(x, centres, sigmas), each, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("d", [2, 784])
+def test_the_size_of_chunks_and_blocks_does_not_change_the_result(rng, d, monkeypatch):
+    x, centres = images(rng, 50, d), images(rng, 70, d)
+    whole = log_likelihoods(x, centres, metrics.SIGMAS)
+    for chunk in 1, 7, 49, 50, 1000:
+        np.testing.assert_allclose(log_likelihoods(x, centres, metrics.SIGMAS, chunk=chunk), whole, rtol=0, atol=2e-3)
+    monkeypatch.setattr(metrics, "BLOCK", 300)
+    np.testing.assert_allclose(log_likelihoods(x, centres, metrics.SIGMAS, chunk=19), whole, rtol=0, atol=2e-3)
+
+
+def test_the_order_of_the_centres_does_not_matter(rng):
+    x, centres = images(rng, 30), images(rng, 200)
+    np.testing.assert_allclose(log_likelihoods(x, rng.permutation(centres), metrics.SIGMAS),
+                               log_likelihoods(x, centres, metrics.SIGMAS), rtol=0, atol=2e-3)
+
+
+@pytest.mark.parametrize("sigma", [.1, 1.])
+def test_the_density_integrates_to_one(rng, sigma):
+    centres = rng.random((30, 1), dtype="float32") * 4
+    x = np.linspace(-8, 12, 4001, dtype="float32")[:, None]
+    assert np.trapezoid(np.exp(log_likelihoods(x, centres, [sigma])[0]), x[:, 0]) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("far", [1e2, 1e4, 1e8])
+def test_a_point_far_from_every_centre_has_a_finite_log_likelihood(rng, far):
+    x, centres = images(rng, 5) + np.float32(far), images(rng, 100)
+    with np.errstate(all="raise", under="ignore"):
+        ours = log_likelihoods(x, centres, metrics.SIGMAS)
+    np.testing.assert_allclose(ours, oracle(x, centres, metrics.SIGMAS), rtol=1e-4)
+
+
+def test_no_density_is_above_its_peak_even_where_sigma_is_so_narrow_that_rounding_shows(rng):
+    x, sigma = images(rng, 50), 1e-3
+    peak = -784 * math.log(sigma * math.sqrt(2 * math.pi)) - math.log(50)
+    assert (log_likelihoods(x, x, [sigma]) <= peak + 1e-6).all()
+    assert log_likelihoods(x[:1], x[:1], [sigma])[0, 0] == pytest.approx(peak + math.log(50), abs=1e-6)
+
+
+@pytest.mark.parametrize("n, k, d", [(4000, 4000, 784), (40_000, 5, 784), (3000, 6000, 1)])
+def test_memory_is_a_copy_of_the_centres_and_96_mib(rng, n, k, d):
+    x, centres = np.zeros((n, d), "float32"), rng.random((k, d), dtype="float32")
+    tracemalloc.start()
+    try:
+        metrics.log_likelihoods(x, centres, [.1, 1.])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak <= centres.nbytes + (96 << 20)
+
+
+# the estimate
+
+def test_the_grid_is_the_paper_s():
+    assert metrics.SIGMAS == pytest.approx(np.logspace(-1, 0, 10).tolist(), rel=1e-15)
+    assert all(type(s) is float for s in metrics.SIGMAS)
+
+
+@pytest.mark.parametrize("spread", [.3, .6])
+def test_sigma_is_the_best_of_the_grid_on_the_first_thousand_validation_rows(rng, spread):
+    samples, test = spread * rng.standard_normal((300, 8)), spread * rng.standard_normal((200, 8))
+    valid = spread * rng.standard_normal((1500, 8))
+    valid[1000:] *= 40                                  # rows that would ask for the widest sigma
+    best = metrics.SIGMAS[oracle(valid[:1000], samples, metrics.SIGMAS).mean(axis=1).argmax()]
+    assert metrics.SIGMAS[0] < best < metrics.SIGMAS[-1]
+    p = metrics.parzen(samples, valid, test)
+    assert p.sigma == best
+    ll = oracle(test, samples, [best])[0]
+    assert p.ll == pytest.approx(ll.mean(), abs=1e-3)
+    assert p.se == pytest.approx(math.sqrt(((ll - ll.mean()) ** 2).mean() / 200), rel=1e-3)
+    assert [type(v) for v in p] == [float] * 3
+
+
+def test_the_first_anchor_is_made_of_training_rows_and_the_second_of_their_centres(rng):
+    train, valid, test = (images(rng, n, 20) for n in (400, 50, 60))
+    a = metrics.anchors(train, valid, test, n=40, seed=3)
+    real, centres = (xp.asnumpy(metrics.kmeans(train, 40, i, 3)) for i in (0, 3))
+    assert a.real == metrics.parzen(real, valid, test)
+    assert a.kmeans == metrics.parzen(centres, valid, test)
+    assert len(np.unique(real, axis=0)) == 40 and all((train == row).all(axis=1).any() for row in real)
+
+
+# k-means and neighbours
+
+def test_nearest_is_the_row_at_the_least_distance_whatever_the_chunk(rng):
+    x, data = images(rng, 60), images(rng, 300)
+    best = squared_distances(x, data).argmin(axis=1)
+    for chunk in None, 1, 7:
+        np.testing.assert_array_equal(xp.asnumpy(metrics.nearest(x, data, chunk)), best)
+    np.testing.assert_array_equal(xp.asnumpy(metrics.nearest(data, data)), np.arange(300))
+
+
+def test_every_iteration_of_kmeans_lowers_the_mean_squared_distance(rng):
+    x = images(rng, 600, 10)
+    error = [squared_distances(x, xp.asnumpy(metrics.kmeans(x, 30, i, seed=1))).min(axis=1).mean() for i in range(8)]
+    assert all(after < before for before, after in itertools.pairwise(error)), error
+
+
+def test_one_iteration_of_kmeans_moves_each_centre_to_the_mean_of_its_rows(rng):
+    x = images(rng, 200, 6)
+    first = xp.asnumpy(metrics.kmeans(x, 10, 0, seed=5))
+    label = squared_distances(x, first).argmin(axis=1)
+    means = [x[label == j].astype("float64").mean(axis=0) for j in range(10)]
+    np.testing.assert_allclose(xp.asnumpy(metrics.kmeans(x, 10, 1, seed=5)), means, atol=1e-6)
+
+
+def test_kmeans_recovers_clusters_that_stand_apart(rng):
+    truth = 100 * np.eye(6, 12)
+    x = (np.repeat(truth, 50, axis=0) + rng.standard_normal((300, 12))).astype("float32")
+    runs = [xp.asnumpy(metrics.kmeans(x, 6, 10, seed)) for seed in range(60)]             # one in 65 starts has a row of every cluster
+    best = min(runs, key=lambda c: squared_distances(x, c).min(axis=1).mean())
+    best = best[squared_distances(truth, best).argmin(axis=1)]
+    np.testing.assert_allclose(best, x.reshape(6, 50, 12).mean(axis=1), atol=1e-4)
+
+
+def test_a_centre_with_no_rows_stays_where_it_is():
+    x = np.array([[3.], [3.], [3.], [8.]], "float32")              # of equal centres, the first takes all rows
+    np.testing.assert_array_equal(np.sort(xp.asnumpy(metrics.kmeans(x, 4, 3)), axis=0), x)
+
+
+def test_integer_pixels_are_data_like_any_other(rng):
+    x, data = (rng.integers(0, 256, (n, 9), dtype="uint8") for n in (20, 50))
+    np.testing.assert_array_equal(xp.asnumpy(metrics.nearest(x, data)), squared_distances(x, data).argmin(axis=1))
+    np.testing.assert_allclose(log_likelihoods(x, data, [20.])[0], oracle(x, data, [20.])[0], atol=1e-2)
+
+
+# manners
+
+@pytest.mark.parametrize("module", [device, pytest.param("cupy", marks=pytest.mark.gpu)], ids=["stand-in", "cupy"])
+def test_the_device_gives_what_numpy_gives(rng, module):
+    if module == "cupy":
+        pytest.importorskip("cupy", reason="CuPy is not installed")
+    train, valid, test = (images(rng, n, 20) for n in (300, 50, 60))
+
+    def everything():
+        return [np.array(metrics.anchors(train, valid, test, n=40)), log_likelihoods(test, train, metrics.SIGMAS),
+                xp.asnumpy(metrics.nearest(test, train)), xp.asnumpy(metrics.kmeans(train, 40, 2))]
+
+    before = xp.name()
+    try:
+        xp.use("numpy")
+        host = everything()
+        xp.use(module)
+        on_device = everything()
+    finally:
+        xp.use(before)
+    for a, b in zip(host, on_device):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-3)
+
+
+ONES = np.ones((3, 2), "float32")
+
+
+@pytest.mark.parametrize("name, value", [
+    ("samples", ONES * np.nan), ("samples", ONES * np.inf), ("samples", ONES[:0]), ("samples", ONES[0]),
+    ("valid", ONES[:, :1]), ("valid", ONES[:0]), ("test", ONES[:, :1]), ("test", ONES * np.nan), ("test", ONES[:, :0]),
+    ("sigmas", []), ("sigmas", [.1, 0.]), ("sigmas", [-1.]), ("sigmas", [math.nan])])
+def test_bad_input_to_parzen_is_one_sentence_that_names_the_argument(name, value):
+    with pytest.raises(ValueError, match=f"^{name}: [^\n]+$"):
+        metrics.parzen(**{"samples": ONES, "valid": ONES, "test": ONES, name: value})
+
+
+@pytest.mark.parametrize("name, call", [
+    ("k", lambda: metrics.kmeans(ONES, 4, 1)), ("k", lambda: metrics.kmeans(ONES, 0, 1)), ("n", lambda: metrics.anchors(ONES, ONES, ONES, n=4)),
+    ("train", lambda: metrics.anchors(ONES * np.nan, ONES, ONES, n=2)), ("data", lambda: metrics.nearest(ONES, ONES[:, :1])),
+    ("x", lambda: metrics.nearest(ONES[:0], ONES)), ("centres", lambda: metrics.log_likelihoods(ONES, ONES[:0], [1.]))])
+def test_bad_input_elsewhere_is_one_sentence_that_names_the_argument(name, call):
+    with pytest.raises(ValueError, match=f"^{name}: [^\n]+$"):
+        call()
+
+
+def test_real_training_images_of_mnist_score_about_243():
+    """The published anchor (Theis et al. 2016), within two standard errors of 2.1 nats."""
+    folder = Path(os.environ.get("NPGAN_DATA", "nowhere"))
+    train, test = ([f for d in (folder, folder / "mnist") if (f := d / f"{part}-images-idx3-ubyte.gz").exists()] for part in ("train", "t10k"))
+    if not train or not test:
+        pytest.skip("NPGAN_DATA does not say where MNIST is")
+    train, test = (np.frombuffer(gzip.decompress(f[0].read_bytes()), "uint8", offset=16).reshape(-1, 784) / np.float32(255) for f in (train, test))
+    real = xp.asnumpy(metrics.kmeans(train[:50_000], 10_000, 0))
+    p = metrics.parzen(real, train[50_000:], test)
+    assert p.ll == pytest.approx(243, abs=4) and p.se == pytest.approx(2.1, abs=.1) and p.sigma == metrics.SIGMAS[2]

@@ -1,0 +1,221 @@
+"""Each player's whole update against equation (1), written out in float64 NumPy that knows nothing of npgan."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from npgan import gan
+from npgan.layers import Dropout, Linear, Maxout, ReLU, Sigmoid, Tanh, constant
+from npgan.net import Net
+from npgan.objectives import GAN
+from npgan.optim import Momentum
+
+M, NOISE, WIDTH, PIXELS, UNITS, PIECES = 4, 3, 6, 5, 4, 3
+
+
+# --- The oracle: the paper's networks and its equation, and derivatives by brute force over every parameter ------------------
+
+
+def G_(theta, z):
+    W0, b0, W1, b1 = theta
+    return 1 / (1 + np.exp(-(np.maximum(z @ W0 + b0, 0) @ W1 + b1)))
+
+
+def D_(theta, x, masks):
+    W0, b0, W1, b1 = theta
+    h = (x * masks[0]) @ W0 + b0
+    h = np.max([h[:, i * UNITS:(i + 1) * UNITS] for i in range(PIECES)], axis=0)
+    return 1 / (1 + np.exp(-((h * masks[1]) @ W1 + b1)[:, 0]))
+
+
+def V(theta_d, theta_g, x, z, masks_x, masks_z):
+    return np.mean(np.log(D_(theta_d, x, masks_x))) + np.mean(np.log(1 - D_(theta_d, G_(theta_g, z), masks_z)))
+
+
+LOSS = {"minimax": lambda theta_d, theta_g, z, masks: np.mean(np.log(1 - D_(theta_d, G_(theta_g, z), masks))),
+        "non-saturating": lambda theta_d, theta_g, z, masks: -np.mean(np.log(D_(theta_d, G_(theta_g, z), masks)))}
+
+
+def differences(f, theta, h=1e-5):
+    gradient = [np.zeros_like(a) for a in theta]
+    for a, g in zip(theta, gradient):
+        for i in np.ndindex(a.shape):
+            kept = a[i]
+            a[i] = kept + h
+            above = f(theta)
+            a[i] = kept - h
+            g[i] = (above - f(theta)) / (2 * h)
+            a[i] = kept
+    return gradient
+
+
+# --- The same game in npgan ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def game(request):
+    rng = np.random.default_rng(7)
+
+    def linear(n, k):
+        return Linear(n, k, constant(.5 * rng.standard_normal((n, k))), constant(.5 * rng.standard_normal(k)))
+
+    G = Net([linear(NOISE, WIDTH), ReLU(), linear(WIDTH, PIXELS), Sigmoid()], "float64")
+    D = Net([Dropout(.8), linear(PIXELS, UNITS * PIECES), Maxout(PIECES), Dropout(.5), linear(UNITS, 1)], "float64")
+    p = gan.Players(G, D, M, GAN, request.param)
+    examples = itertools.cycle([rng.random((M, PIXELS)) for _ in range(3)])
+    return p, examples
+
+
+class Recorder:
+    """A generator and a prior that remember what they gave out, so that the oracle sees the same noise and masks."""
+
+    def __init__(self, p):
+        self.rng, self.p, self.seen = np.random.default_rng(3), p, []
+
+    def __call__(self, rng, z):
+        z[...] = self.rng.standard_normal(z.shape)
+
+
+def parameters(net):
+    return [a.copy() for a in net.named_parameters().values()]
+
+
+def masks(t):
+    return [e[0].copy() for e in t.extra if e]
+
+
+def oracle_step(theta, v, gradient, lr, mu, sign):
+    for a, u, g in zip(theta, v, gradient):
+        u *= mu
+        u += lr * g
+        a += sign * u
+
+
+@pytest.mark.parametrize("k", [1, 2])
+@pytest.mark.parametrize("game", LOSS, indirect=True)
+def test_two_iterations_of_algorithm_1_are_equation_1_followed_by_momentum(game, k, monkeypatch):
+    p, examples = game
+    lr_d, lr_g, mu = .07, .11, .6
+    theta_d, theta_g = parameters(p.D), parameters(p.G)
+    v_d, v_g = [np.zeros_like(a) for a in theta_d], [np.zeros_like(a) for a in theta_g]
+
+    passes = []                                     # what each gradient was computed from
+    for name in ("discriminator_gradient", "generator_gradient"):
+        def spy(p, *args, original=getattr(gan, name), name=name):
+            passes.append((name, [a.copy() for a in args], masks(p.real), masks(p.fake)))
+            return original(p, *args)
+        monkeypatch.setattr(gan, name, spy)
+
+    records = list(gan.train(p, examples, Recorder(p), Momentum(p.D, lr_d, mu), Momentum(p.G, lr_g, mu), np.random.default_rng(0), 2, k))
+
+    assert [name for name, *_ in passes] == (["discriminator_gradient"] * k + ["generator_gradient"]) * 2
+    values = []
+    for name, args, masks_x, masks_z in passes:
+        if name == "discriminator_gradient":
+            x, z = args
+            values.append(V(theta_d, theta_g, x, z, masks_x, masks_z))
+            oracle_step(theta_d, v_d, differences(lambda t: V(t, theta_g, x, z, masks_x, masks_z), theta_d), lr_d, mu, +1)
+        else:
+            z, = args
+            oracle_step(theta_g, v_g, differences(lambda t: LOSS[p.generator_loss](theta_d, t, z, masks_z), theta_g), lr_g, mu, -1)
+    for net, theta in ((p.D, theta_d), (p.G, theta_g)):
+        for ours, expected in zip(parameters(net), theta):
+            np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-8)
+    np.testing.assert_allclose([r.V for r in records], values[k - 1::k], rtol=1e-6)
+    noises = [args[-1] for _, args, *_ in passes]
+    assert not any(np.array_equal(a, b) for a, b in itertools.combinations(noises, 2)), "fresh noise for every pass, G's included"
+    drawn = [np.concatenate([m.ravel() for m in masks_z]) for *_, masks_z in passes]
+    assert not any(np.array_equal(a, b) for a, b in itertools.combinations(drawn, 2)), "fresh masks for every pass"
+
+
+@pytest.mark.parametrize("game", LOSS, indirect=True)
+def test_the_simultaneous_update_takes_both_gradients_at_the_old_parameters_from_one_minibatch(game, monkeypatch):
+    p, examples = game
+    lr_d, lr_g, mu = .07, .11, .6
+    theta_d, theta_g = parameters(p.D), parameters(p.G)
+    v_d, v_g = [np.zeros_like(a) for a in theta_d], [np.zeros_like(a) for a in theta_g]
+    seen = []
+
+    def spy(p, x, z, original=gan.discriminator_gradient):
+        seen.append((x.copy(), z.copy(), masks(p.real), masks(p.fake)))
+        return original(p, x, z)
+    monkeypatch.setattr(gan, "discriminator_gradient", spy)
+
+    list(gan.train_simultaneous(p, examples, Recorder(p), Momentum(p.D, lr_d, mu), Momentum(p.G, lr_g, mu), np.random.default_rng(0), 2))
+
+    assert len(seen) == 2
+    for x, z, masks_x, masks_z in seen:
+        g_d = differences(lambda t: V(t, theta_g, x, z, masks_x, masks_z), theta_d)
+        g_g = differences(lambda t: LOSS[p.generator_loss](theta_d, t, z, masks_z), theta_g)
+        oracle_step(theta_d, v_d, g_d, lr_d, mu, +1)
+        oracle_step(theta_g, v_g, g_g, lr_g, mu, -1)
+    for net, theta in ((p.D, theta_d), (p.G, theta_g)):
+        for ours, expected in zip(parameters(net), theta):
+            np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("game", ["minimax"], indirect=True)
+def test_the_simultaneous_update_refuses_k_above_one(game):
+    p, examples = game
+    with pytest.raises(ValueError, match="k = 2"):
+        next(gan.train_simultaneous(p, examples, None, None, None, None, 1, k=2))
+
+
+def test_the_two_generator_losses_pull_the_same_way_but_only_the_minimax_one_saturates():
+    a = np.array([-30., -5., 0., 5.])                # D's verdict on generated examples: -30 is a sure "generated"
+    minimax, heuristic = GAN.dJ(a, "minimax"), GAN.dJ(a, "non-saturating")
+    assert (minimax < 0).all() and (heuristic < 0).all()
+    assert abs(minimax[0]) < 1e-12 and abs(heuristic[0]) > .999
+
+
+def test_an_unknown_generator_loss_is_an_error_that_lists_the_known_ones():
+    with pytest.raises(ValueError, match='"saturated" is unknown.*non-saturating, minimax'):
+        GAN.dJ(np.zeros(3), "saturated")
+
+
+def test_nothing_leaks_from_one_step_to_the_next():
+    """The same x, z and masks give the same gradients, whatever was computed in between, and poisoned buffers change nothing."""
+    from npgan.gradcheck import players
+    p, x, z = players(GAN, "non-saturating")
+    statistics = gan.discriminator_gradient(p, x, z)
+    g_d = p.D.grad.copy()
+    gan.generator_gradient(p, z)
+    g_g = p.G.grad.copy()
+    gan.discriminator_gradient(p, 1 - x, -z)
+    gan.generator_gradient(p, 3 * z)
+    for t in (p.g, p.d):
+        for buffer in (*t.x, *t.dx):
+            buffer[...] = np.nan
+    p.D.grad[...] = p.G.grad[...] = np.nan
+    assert gan.discriminator_gradient(p, x, z) == statistics
+    np.testing.assert_array_equal(p.D.grad, g_d)
+    gan.generator_gradient(p, z)
+    np.testing.assert_array_equal(p.G.grad, g_g)
+
+
+def test_a_players_gradient_leaves_the_other_players_gradient_and_all_parameters_alone():
+    from npgan.gradcheck import players
+    p, x, z = players(GAN, "minimax")
+    before = p.G.theta.copy(), p.D.theta.copy()
+    p.G.grad[...] = p.D.grad[...] = 42
+    gan.discriminator_gradient(p, x, z)
+    assert (p.G.grad == 42).all()
+    p.D.grad[...] = 42
+    gan.generator_gradient(p, z)
+    assert (p.D.grad == 42).all()
+    np.testing.assert_array_equal(p.G.theta, before[0])
+    np.testing.assert_array_equal(p.D.theta, before[1])
+
+
+def test_networks_of_other_layers_reach_the_same_update_by_either_route():
+    """Gradient first, then ascend: what stands between them sees the gradient, and theta moves only by v."""
+    G = Net([Linear(2, 3), Tanh()], "float64")
+    D = Net([Linear(3, 1)], "float64")
+    p = gan.Players(G, D, 4)
+    rng = np.random.default_rng(0)
+    gan.discriminator_gradient(p, rng.random((4, 3)), rng.random((4, 2)))
+    sgd, before = Momentum(D, .5, .9), D.theta.copy()
+    np.testing.assert_array_equal(D.theta, before)
+    sgd.ascend()
+    np.testing.assert_allclose(D.theta - before, .5 * D.grad, rtol=1e-12)
