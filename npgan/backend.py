@@ -67,7 +67,8 @@ def name():
 
 def asnumpy(a):
     """A copy of `a` as a NumPy array: this is where the host waits for the device."""
-    return np.array(a) if active() is np else _module.asnumpy(a)
+    on_device = active() is not np and isinstance(a, _module.ndarray)
+    return _module.asnumpy(a) if on_device else np.array(a)
 
 
 def default_rng(*key):

@@ -64,6 +64,8 @@ def read(path):
         if about["format"] != FORMAT:
             raise ValueError(f"its format is {about['format']!r}")
         for player in "GD":
+            if about[player]["dtype"] not in ("float32", "float64"):
+                raise ValueError(f"its {player} is of type {about[player]['dtype']}")
             for name, *args in about[player]["layers"]:
                 if not isinstance(getattr(layer_types, name, None), type):
                     raise ValueError(f"there is no layer {name!r}")

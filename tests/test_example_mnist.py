@@ -1,0 +1,239 @@
+"""examples/mnist.py as a user runs it, on a small data set in IDX form: what it writes, says and refuses; stopping and going on."""
+
+import csv
+import gzip
+import importlib.util
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import npgan
+from npgan import backend
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "mnist.py"
+FILES = ("checkpoint.npz", "curves.png", "figure2.png", "history.csv", "interpolation.png", "result.json", "samples.png", "training.gif")
+KEYS = {"dataset", "preset", "backend", "dtype", "seed", "epochs", "iterations", "k", "generator_loss", "seconds", "seconds_per_iteration",
+        "parzen_ll", "parzen_se", "parzen_sigma", "parzen_real_data", "parzen_kmeans"}
+
+
+def idx(path, array):
+    header = bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
+    with gzip.open(path, "wb", compresslevel=1) as f:
+        f.write(header + array.tobytes())
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """240 training images of 6 x 5, 200 of them to train on: two iterations of m = 100 an epoch."""
+    folder, rng = tmp_path_factory.mktemp("small") / "blobs", np.random.default_rng(0)
+    folder.mkdir()
+    for split, n in (("train", 240), ("t10k", 40)):
+        labels = rng.integers(0, 10, n).astype(np.uint8)
+        images = (rng.random((n, 6, 5)) * 25 * labels[:, None, None]).astype(np.uint8)
+        idx(folder / f"{split}-images-idx3-ubyte.gz", images)
+        idx(folder / f"{split}-labels-idx1-ubyte.gz", labels)
+    return str(folder)
+
+
+def command(*args):
+    return [sys.executable, str(EXAMPLE), *map(str, args)]
+
+
+def shell(*args, **env):
+    environment = {**{k: v for k, v in os.environ.items() if not k.startswith("NPGAN")}, "OPENBLAS_NUM_THREADS": "1", **env}
+    return subprocess.run(command(*args), capture_output=True, text=True, env=environment)
+
+
+def example():
+    spec = importlib.util.spec_from_file_location("mnist_example", EXAMPLE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def main(*args, finish=False):
+    """The example in this process, without its last pictures and figures unless they are what is tested."""
+    module = example()
+    if not finish:
+        module.finish = lambda *args: None
+    return module.main(vars(module.parser().parse_args([str(a) for a in args])))
+
+
+def theta(out):
+    G, D = npgan.load(Path(out) / "checkpoint.npz")
+    return backend.asnumpy(G.theta), backend.asnumpy(D.theta)
+
+
+def same(a, b):
+    return all(np.array_equal(x, y) for x, y in zip(theta(a), theta(b)))
+
+
+def test_a_run_writes_every_file_and_says_what_it_did(data, tmp_path, capsys):
+    assert main("--data", data, "--epochs", 3, "--out", tmp_path, "--parzen-every", 2, "--quiet", finish=True) == 0
+    for name in FILES:
+        assert (tmp_path / name).stat().st_size > 0, name
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert KEYS <= set(result)
+    assert (result["dataset"], result["epochs"], result["iterations"], result["k"]) == ("blobs", 3, 6, 1)
+    assert all(np.isfinite(result[key]) for key in KEYS if key.startswith("parzen") or key.startswith("seconds"))
+    with open(tmp_path / "history.csv") as f:
+        rows = list(csv.DictReader(f))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"] and rows[1]["parzen_ll"] and not rows[2]["parzen_ll"]
+    film = Image.open(tmp_path / "training.gif")
+    assert film.n_frames == 3
+    assert Image.open(tmp_path / "samples.png").size[0] == 2 * (10 * 7 + 2)
+    out = capsys.readouterr().out
+    assert "blobs, preset quick" in out and "Parzen log-likelihood" in out and "epochs" not in os.listdir(tmp_path)
+    assert not [name for name in os.listdir(tmp_path) if name.startswith(".")], "no temporary files are left"
+
+
+def test_the_whole_example_runs_on_the_stand_in_device_and_to_the_same_bits(data, tmp_path, device):
+    assert main("--data", data, "--epochs", 2, "--out", tmp_path / "device", "--quiet", finish=True) == 0
+    assert json.loads((tmp_path / "device" / "result.json").read_text())["backend"] == "device"
+    backend.use("numpy")
+    main("--data", data, "--epochs", 2, "--out", tmp_path / "numpy", "--quiet", finish=True)
+    assert same(tmp_path / "device", tmp_path / "numpy")
+
+
+def test_the_same_seed_gives_the_same_bits_and_options_change_them(data, tmp_path):
+    for name, extra in (("a", ()), ("b", ()), ("seed", ("--seed", 1)), ("loss", ("--generator-loss", "minimax")), ("k", ("--k", 2)),
+                        ("update", ("--update", "simultaneous")), ("lr", ("--lr", .01))):
+        main("--data", data, "--iterations", 3, "--epochs", 5, "--batch-size", 50, "--out", tmp_path / name, "--quiet", *extra)
+    assert same(tmp_path / "a", tmp_path / "b")
+    for name in ("seed", "loss", "k", "update", "lr"):
+        assert not same(tmp_path / "a", tmp_path / name), name
+
+
+def test_resuming_ends_in_the_same_bits_and_takes_the_settings_from_the_checkpoint(data, tmp_path, capsys):
+    main("--data", data, "--epochs", 5, "--seed", 3, "--lr", .05, "--out", tmp_path / "whole", "--quiet", finish=True)
+    main("--data", data, "--epochs", 5, "--seed", 3, "--lr", .05, "--out", tmp_path / "parts", "--quiet", "--iterations", 3)
+    main("--out", tmp_path / "parts", "--resume", "--quiet", "--iterations", 6)
+    capsys.readouterr()
+    main("--out", tmp_path / "parts", "--resume", "--quiet", finish=True)
+    assert "from epoch 3 to epoch 5" in capsys.readouterr().out
+    assert same(tmp_path / "whole", tmp_path / "parts")
+    a, b = (json.loads((tmp_path / name / "result.json").read_text()) for name in ("whole", "parts"))
+    assert {k: v for k, v in a.items() if "seconds" not in k} == {k: v for k, v in b.items() if "seconds" not in k}
+    assert (tmp_path / "whole" / "samples.png").read_bytes() == (tmp_path / "parts" / "samples.png").read_bytes()
+
+
+def test_epochs_can_be_raised_when_resuming_but_nothing_that_changes_the_run(data, tmp_path):
+    main("--data", data, "--epochs", 2, "--out", tmp_path / "a", "--quiet")
+    main("--out", tmp_path / "a", "--resume", "--epochs", 4, "--quiet")
+    main("--data", data, "--epochs", 4, "--out", tmp_path / "b", "--quiet")
+    assert same(tmp_path / "a", tmp_path / "b")
+    for option, value in (("--seed", 1), ("--k", 2), ("--lr", .5), ("--preset", "paper"), ("--dtype", "float64"), ("--batch-size", 7)):
+        with pytest.raises(ValueError, match=f"{option} .*was made with"):
+            main("--out", tmp_path / "a", "--resume", option, value)
+
+
+def test_a_run_killed_at_a_random_moment_resumes_to_the_same_bits(data, tmp_path):
+    env = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    args = ("--data", data, "--out", tmp_path / "killed", "--quiet")
+    running = subprocess.Popen(command(*args, "--epochs", 10_000), env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    checkpoint = tmp_path / "killed" / "checkpoint.npz"
+    deadline = time.monotonic() + 60
+    while not checkpoint.exists() and time.monotonic() < deadline and running.poll() is None:
+        time.sleep(.01)
+    time.sleep(random.random())
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    assert checkpoint.exists(), running.stderr.read()
+    with np.load(checkpoint) as f:
+        epochs = json.loads(f["about"].tobytes())["state"]["epoch"] + 2
+    done = shell("--out", tmp_path / "killed", "--resume", "--epochs", epochs, "--quiet")
+    assert done.returncode == 0, done.stderr
+    done = shell(*args[:2], "--out", tmp_path / "whole", "--quiet", "--epochs", epochs)
+    assert done.returncode == 0, done.stderr
+    assert same(tmp_path / "killed", tmp_path / "whole")
+
+
+def test_ctrl_c_saves_everything_says_how_to_go_on_and_exits_with_130(data, tmp_path):
+    running = subprocess.Popen(command("--data", data, "--out", tmp_path, "--epochs", 10_000), stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"})
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "checkpoint.npz").exists() and time.monotonic() < deadline and running.poll() is None:
+        time.sleep(.01)
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=60)
+    assert running.returncode == 130, err
+    assert "Interrupted" in out and "--resume" in out and "Traceback" not in err
+    assert npgan.load(tmp_path / "checkpoint.npz")
+
+
+def test_a_second_run_in_one_folder_keeps_the_first_ones_checkpoint(data, tmp_path, capsys):
+    main("--data", data, "--epochs", 1, "--out", tmp_path, "--quiet")
+    first = (tmp_path / "checkpoint.npz").read_bytes()
+    main("--data", data, "--epochs", 1, "--seed", 1, "--out", tmp_path, "--quiet")
+    assert (tmp_path / "checkpoint.previous.npz").read_bytes() == first
+    assert "held a run already" in capsys.readouterr().out
+
+
+def test_a_value_that_is_not_finite_ends_with_one_sentence_and_status_2(data, tmp_path):
+    done = shell("--data", data, "--epochs", 60, "--lr", "1e30", "--lr-d", "1e30", "--out", tmp_path, "--quiet")
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "not finite" in done.stderr and "last good checkpoint" in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("args, words", [
+    (("--lrr", "1"), "unrecognized arguments: --lrr"),
+    (("--lr", "-1"), "--lr: '-1' is not a number > 0"),
+    (("--lr", "nan"), "--lr: 'nan' is not a number > 0"),
+    (("--epochs", "0"), "--epochs: '0' is not an integer >= 1"),
+    (("--k", "1.5"), "--k: '1.5' is not an integer >= 1"),
+    (("--preset", "big"), "invalid choice: 'big'"),
+    (("--update", "simultaneous", "--k", "2", "--data", "DATA"), "k = 2 is for Algorithm 1"),
+    (("--data", "/nonexistent"), "/nonexistent"),
+    (("--batch-size", "1000", "--data", "DATA"), "200 training examples do not make one epoch"),
+    (("--resume",), "there is no"),
+])
+def test_a_wrong_option_gets_one_clear_message_and_status_2(data, tmp_path, args, words):
+    done = shell(*(data if a == "DATA" else a for a in args), "--out", tmp_path)
+    assert done.returncode == 2
+    assert words in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_damaged_checkpoint_is_named_when_resuming(data, tmp_path):
+    main("--data", data, "--epochs", 1, "--out", tmp_path, "--quiet")
+    path = tmp_path / "checkpoint.npz"
+    path.write_bytes(path.read_bytes()[:1000])
+    done = shell("--out", tmp_path, "--resume")
+    assert done.returncode == 2 and str(path) in done.stderr and "Traceback" not in done.stderr
+
+
+def test_an_unknown_backend_is_one_sentence_and_status_2(data, tmp_path):
+    done = shell("--data", data, "--out", tmp_path, NPGAN_BACKEND="torch")
+    assert done.returncode == 2 and 'NPGAN_BACKEND: "torch" is unknown' in done.stderr and "Traceback" not in done.stderr
+
+
+def test_help_names_every_option_the_defaults_and_the_units():
+    done = shell("--help")
+    assert done.returncode == 0
+    for option in ("--data", "--preset", "--epochs", "--iterations", "--k", "--batch-size", "--generator-loss", "--update", "--lr", "--seed",
+                   "--out", "--resume", "--dtype"):
+        assert option in done.stdout
+    assert "epochs to reach in all, also when resuming" in " ".join(done.stdout.split())
+
+
+def test_without_mnist_auto_says_so_and_labels_everything_as_rendered_digits(tmp_path, monkeypatch, capsys):
+    module = example()
+
+    def missing(*args, **kwargs):
+        raise OSError("MNIST is not here")
+    few = module.glyphs.load(n=700)
+    monkeypatch.setattr(module.mnist, "load", missing)
+    monkeypatch.setattr(module.glyphs, "load", lambda: few)
+    module.main(vars(module.parser().parse_args(["--epochs", "1", "--out", str(tmp_path), "--quiet"])))
+    assert "trains on the rendered digits, not on MNIST" in capsys.readouterr().out
+    assert json.loads((tmp_path / "result.json").read_text())["dataset"] == "rendered digits"
+    with pytest.raises(OSError, match="MNIST is not here"):
+        module.main(vars(module.parser().parse_args(["--data", "mnist", "--out", str(tmp_path)])))

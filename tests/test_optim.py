@@ -1,0 +1,107 @@
+"""Momentum, schedules, projections and priors against their one-line definitions."""
+
+import math
+
+import numpy as np
+import pytest
+
+from npgan import backend
+from npgan.layers import Linear
+from npgan.net import Net
+from npgan.optim import Clip, Decay, MaxColumnNorm, Momentum, Ramp
+from npgan.priors import Normal, Spherical, Uniform
+
+
+@pytest.mark.parametrize("size", [1, 5, backend.BLOCK, backend.BLOCK + 1, 3 * backend.BLOCK + 7])
+@pytest.mark.parametrize("sign", [+1, -1])
+def test_the_momentum_kernel_is_its_formula_at_every_size(xp, size, sign):
+    rng = np.random.default_rng(0)
+    theta, v, g = (rng.standard_normal(size) for _ in range(3))
+    a, b, c = (xp.array(x) for x in (theta, v, g))
+    xp.momentum(a, b, c, .1, .9, sign)
+    np.testing.assert_allclose(xp.asnumpy(b), .9 * v + .1 * g, rtol=1e-13)
+    np.testing.assert_allclose(xp.asnumpy(a), theta + sign * (.9 * v + .1 * g), rtol=1e-13, atol=1e-14)
+    np.testing.assert_array_equal(xp.asnumpy(c), g)
+
+
+def test_ascend_climbs_and_descend_goes_down():
+    net = Net([Linear(3, 1)], "float64")
+    for step, better in (("ascend", lambda a, b: a > b), ("descend", lambda a, b: a < b)):
+        sgd = Momentum(net, .1, .5)
+        before = float((net.theta ** 2).sum())
+        net.theta += 1
+        for _ in range(3):
+            net.grad[...] = 2 * net.theta                   # of |theta|^2
+            before = float((net.theta ** 2).sum())
+            getattr(sgd, step)()
+            assert better(float((net.theta ** 2).sum()), before)
+
+
+def test_schedules_are_functions_of_the_number_of_updates():
+    lr = Decay(.1)
+    assert lr(0) == .1 and lr(1) == pytest.approx(.1 / 1.000004) and lr(10 ** 7) == 1e-6
+    by_hand = .1
+    for _ in range(1000):
+        by_hand /= 1.000004
+    assert lr(1000) == pytest.approx(by_hand, rel=1e-12)
+    mu = Ramp(500)
+    assert mu(0) == mu(499) == .5 and mu(249 * 500) == mu(10 ** 6) == pytest.approx(.7)
+    assert mu(500) == pytest.approx(.5 + .2 / 249) and mu(124 * 500) < .6 < mu(125 * 500)
+
+
+def test_momentum_follows_its_schedules():
+    net = Net([Linear(2, 1)], "float64")
+    sgd = Momentum(net, lr=lambda t: [1., 10.][t], mu=lambda t: [.5, .25][t])
+    start, net.grad[...] = net.theta.copy(), 1.
+    sgd.ascend()
+    sgd.ascend()
+    assert sgd.t == 2
+    np.testing.assert_allclose(sgd.v, .25 * 1 + 10)
+    np.testing.assert_allclose(net.theta - start, 1 + 10.25)
+
+
+def test_max_column_norm_is_a_projection(xp):
+    net = Net([Linear(5, 4), Linear(4, 3)], "float64")
+    net.theta *= 10
+    net.layers[0].W[:, 0] *= .001
+    before = {name: xp.asnumpy(a) for name, a in net.named_parameters().items()}
+    MaxColumnNorm(1.9365)(net)
+    for name, a in net.named_parameters().items():
+        expected = before[name].copy()
+        if name.endswith("W"):
+            norms = np.linalg.norm(expected, axis=0)
+            expected = expected * np.where(norms > 1.9365, 1.9365 / norms, 1)
+        np.testing.assert_allclose(xp.asnumpy(a), expected, rtol=1e-12)
+    once = net.theta.copy()
+    MaxColumnNorm(1.9365)(net)
+    np.testing.assert_allclose(xp.asnumpy(net.theta), xp.asnumpy(once), rtol=1e-14)
+
+
+def test_a_projection_follows_every_update(xp):
+    net = Net([Linear(5, 4)], "float64")
+    sgd = Momentum(net, 1., project=Clip(.01))
+    net.grad[...] = 1
+    sgd.ascend()
+    assert float(net.theta.min()) == float(net.theta.max()) == .01
+    sgd.descend()
+    sgd.descend()
+    assert float(net.theta.max()) == -.01
+
+
+def draw(xp, prior, dtype="float64", m=20_000, n=10):
+    z = xp.zeros((m, n), dtype)
+    prior(xp.default_rng(0), z)
+    assert str(z.dtype) == dtype
+    return xp.asnumpy(z)
+
+
+def test_priors_have_their_distributions(xp):
+    z = draw(xp, Uniform())
+    assert abs(z).max() <= math.sqrt(3) and z.std() == pytest.approx(1, rel=.01) and z.mean() == pytest.approx(0, abs=.01)
+    assert (abs(z) < math.sqrt(3) / 2).mean() == pytest.approx(.5, abs=.005)
+    assert abs(draw(xp, Uniform(.5))).max() == pytest.approx(.5, rel=1e-3)
+    z = draw(xp, Normal(), "float32")
+    assert z.std() == pytest.approx(1, rel=.01) and (abs(z) < 1.96).mean() == pytest.approx(.95, abs=.005)
+    z = draw(xp, Spherical())
+    np.testing.assert_allclose(np.linalg.norm(z, axis=1), math.sqrt(10))
+    np.testing.assert_allclose(z.mean(axis=0), 0, atol=.03)

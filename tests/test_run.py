@@ -1,0 +1,193 @@
+"""The loop around the algorithm: seeds, resuming, statistics, what is not finite, and the manners that a GPU needs."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+
+from npgan import backend, checkpoint, gan, run
+from npgan.layers import Dropout, Linear, Maxout, ReLU, Sigmoid
+from npgan.net import Net
+from npgan.objectives import GAN
+from npgan.optim import Decay, Momentum, Ramp
+from npgan.priors import Uniform
+
+
+class Game:
+    """A small whole run: 70 examples of 6 pixels, m = 8 (so an epoch of 8 iterations leaves some over), k = 1."""
+
+    def __init__(self, seed=0, dtype="float32", lr=.1):
+        G = Net([Linear(4, 9), ReLU(), Linear(9, 6), Sigmoid()], dtype, seed)
+        D = Net([Dropout(.8), Linear(6, 12), Maxout(3), Dropout(.5), Linear(4, 1)], dtype, seed + 1)
+        self.p = gan.Players(G, D, 8)
+        self.sgd_g, self.sgd_d = Momentum(G, Decay(lr), Ramp(8)), Momentum(D, Decay(lr), Ramp(8))
+        self.x = backend.asarray(np.random.default_rng(9).random((70, 6)).astype(dtype))
+        self.state, self.seed = run.State(), seed
+
+    def fit(self, epochs, **kwargs):
+        kwargs = {"seed": self.seed, "epochs": epochs, "quiet": True, **kwargs}
+        for self.state in run.fit(self.p, self.x, Uniform(), self.sgd_d, self.sgd_g, self.state, **kwargs):
+            pass
+        return self
+
+    def bits(self):
+        return [backend.asnumpy(a).tobytes() for a in (self.p.G.theta, self.p.D.theta, self.sgd_g.v, self.sgd_d.v)]
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(xp):
+    assert Game().fit(3).bits() == Game().fit(3).bits() != Game(seed=1).fit(3).bits()
+
+
+@pytest.mark.parametrize("update, k", [("algorithm1", 1), ("algorithm1", 2), ("simultaneous", 1)])
+@pytest.mark.parametrize("stop", [1, 3, 4, 8, 9, 15])
+def test_a_run_that_stops_anywhere_and_goes_on_from_its_file_ends_in_the_same_bits(xp, tmp_path, update, k, stop):
+    whole = Game().fit(4, update=update, k=k)
+    first = Game().fit(4, update=update, k=k, iterations=stop)
+    checkpoint.save(tmp_path / "c.npz", first.sgd_g, first.sgd_d, {"state": vars(first.state)})
+    second = Game(seed=0)
+    second.p.G.theta[...] = second.p.D.theta[...] = 0
+    about = checkpoint.restore(tmp_path / "c.npz", second.sgd_g, second.sgd_d)
+    second.state = run.State(**about["state"])
+    second.fit(4, update=update, k=k)
+    assert second.bits() == whole.bits()
+    for a, b in zip(second.state.history, whole.state.history, strict=True):
+        assert a["V"] == pytest.approx(b["V"], rel=1e-6) and a["iterations"] == b["iterations"]
+
+
+def test_an_epoch_shows_every_example_once_in_a_fresh_order_and_drops_the_rest(xp):
+    from npgan.data import minibatches
+    x = xp.arange(70)[:, None]
+    one, two = ([xp.asnumpy(b).ravel() for b in minibatches(x, 8, 0, epoch)] for epoch in (1, 2))
+    assert [len(b) for b in one] == [8] * 8 and len(set(np.concatenate(one))) == 64
+    assert not np.array_equal(np.concatenate(one), np.concatenate(two))
+
+
+def test_history_has_one_row_per_epoch_of_mean_statistics():
+    game = Game().fit(3)
+    assert [(row["epoch"], row["iterations"]) for row in game.state.history] == [(1, 8), (2, 16), (3, 24)]
+    again, p = [], Game()
+    sgd_d, sgd_g = p.sgd_d, p.sgd_g
+    from npgan.data import minibatches
+    for r in gan.train(p.p, minibatches(p.x, 8, 0, 1), Uniform(), sgd_d, sgd_g, backend.default_rng(0, 1), 8):
+        again.append([float(v) for v in r[1:]])
+    np.testing.assert_allclose([game.state.history[0][name] for name in run.STATISTICS], np.mean(again, axis=0), rtol=1e-6)
+
+
+def test_the_epochs_are_the_total_to_reach():
+    game = Game().fit(2)
+    bits = game.bits()
+    assert game.fit(2).bits() == bits and game.state.epoch == 2
+    assert game.fit(3).state.epoch == 3
+
+
+def test_training_reads_nothing_on_the_host_and_sends_nothing_to_the_device(device):
+    game = Game()
+    steps = gan.train(game.p, iter([game.x[:8]] * 40), Uniform(), game.sgd_d, game.sgd_g, backend.default_rng(0), 20, k=2)
+    next(steps)                                                  # a first iteration may set things up
+    device.reset()
+    records = list(steps)
+    assert len(records) == 19
+    assert device.counts["host reads"] == device.counts["host writes"] == 0
+    assert np.isfinite(backend.asnumpy(records[-1].V)) and device.counts["host reads"] == 1, "the counter counts"
+
+
+def test_a_run_on_the_stand_in_device_is_a_run_on_numpy_to_the_bit(device):
+    on_device = Game().fit(2).bits()
+    backend.use("numpy")
+    on_host = Game().fit(2).bits()
+    assert on_device == on_host
+
+
+@pytest.mark.gpu
+def test_a_gpu_computes_what_numpy_computes_from_the_same_numbers():
+    results = []
+    for name in ("numpy", "cupy"):
+        backend.use(name)
+        game, host = Game(), np.random.default_rng(0)
+        for _ in range(5):
+            for t in (game.p.d,):
+                for extra in t.extra:
+                    for mask in extra:
+                        mask[...] = backend.asarray((host.random(mask.shape) < .5).astype("float32") * 2)
+            z, x = (backend.asarray(host.random(s).astype("float32")) for s in ((8, 4), (8, 6)))
+            V, *_ = gan.discriminator_gradient(game.p, x, z)
+            game.sgd_d.ascend()
+            gan.generator_gradient(game.p, z)
+            game.sgd_g.descend()
+        results.append([backend.asnumpy(a) for a in (game.p.G.theta, game.p.D.theta, V)])
+        backend.use("numpy")
+    for a, b in zip(*results):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_a_value_that_is_not_finite_stops_the_run_naming_iteration_and_player():
+    for player, buffer in (("discriminator", "D"), ("generator", "G")):
+        game = Game().fit(1)
+        getattr(game.p, buffer).theta[0] = np.nan
+        with pytest.raises(FloatingPointError, match=rf"^iteration 9 \(epoch 2\): the (discriminator's (output|gradient)|{player})") as e:
+            game.fit(2)
+        assert "\n" not in str(e.value)
+
+
+def test_a_gradient_of_g_alone_that_is_not_finite_names_the_generator(monkeypatch):
+    game, calls = Game(), []
+
+    def broken(p, z, original=gan.generator_gradient):
+        original(p, z)
+        calls.append(1)
+        if len(calls) == 11:
+            p.G.grad[3] = np.inf
+    monkeypatch.setattr(gan, "generator_gradient", broken)
+    with pytest.raises(FloatingPointError, match=r"^iteration 11 \(epoch 2\): the generator's gradient is not finite"):
+        game.fit(3)
+
+
+def test_a_runaway_learning_rate_is_stopped_and_not_saved():
+    game = Game(lr=1e30)
+    states = run.fit(game.p, game.x, Uniform(), game.sgd_d, game.sgd_g, game.state, seed=0, epochs=50, quiet=True)
+    with pytest.raises(FloatingPointError, match="not finite"):
+        for _ in states:
+            assert np.isfinite(game.p.G.theta).all() and np.isfinite(game.p.D.theta).all()
+
+
+def test_an_interrupt_ends_the_run_after_a_whole_iteration(monkeypatch):
+    game, calls = Game(), []
+
+    def interrupting(p, z, original=gan.generator_gradient):
+        calls.append(1)
+        if len(calls) == 11:
+            os.kill(os.getpid(), signal.SIGINT)
+        original(p, z)
+    monkeypatch.setattr(gan, "generator_gradient", interrupting)
+    before = signal.getsignal(signal.SIGINT)
+    game.fit(5)
+    assert game.state.interrupted and (game.state.epoch, game.state.iteration) == (1, 3)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert game.sgd_g.t == game.sgd_d.t == 11
+
+
+def test_more_examples_in_a_minibatch_than_there_are_is_one_clear_error():
+    game = Game()
+    with pytest.raises(ValueError, match=r"5 training examples do not make one epoch of k = 1 minibatches of m = 8"):
+        next(run.fit(game.p, game.x[:5], Uniform(), game.sgd_d, game.sgd_g, game.state, seed=0, epochs=1))
+
+
+def test_k_steps_of_d_precede_each_step_of_g():
+    game = Game().fit(1, k=2)
+    assert game.sgd_g.t == 4 and game.sgd_d.t == 8
+
+
+def test_the_statistics_are_those_of_equation_1_before_the_update():
+    game = Game(dtype="float64")
+    p = game.p
+    record = next(gan.train(p, iter([game.x[:8]]), Uniform(), game.sgd_d, game.sgd_g, backend.default_rng(0), 1))
+    again = Game(dtype="float64").p
+    gan.sample(again, Uniform(), backend.default_rng(0), again.d)
+    again.G.forward(again.g)
+    again.d.x[0][:8], again.d.x[0][8:] = game.x[:8], again.g.x[-1]
+    again.D.forward(again.d)
+    D = GAN.D(again.d.x[-1])
+    assert record.V == pytest.approx(np.log(D[:8]).mean() + np.log(1 - D[8:]).mean())
+    assert record.D_x == pytest.approx(D[:8].mean()) and record.D_Gz == pytest.approx(D[8:].mean())
+    assert record.norm_g == pytest.approx(np.linalg.norm(p.G.grad)) and record.norm_d == pytest.approx(np.linalg.norm(p.D.grad))
