@@ -195,7 +195,8 @@ def main():
     median = {name: statistics.median(t) for name, t in times.items()}
     result = {f"{name}_ms": round(value, 3) for name, value in median.items()}
     result |= {"ratio_eager": round(median["torch_eager"] / median["ours"], 3), "ratio_floor": round(median["ours"] / median["floor"], 3),
-               "threads": threads, "machine": f"{platform.processor() or platform.machine()}, {cpu()}, numpy {np.__version__}, torch {torch.__version__}"}
+               "threads": threads,
+               "machine": f"{platform.machine()}, {cpu()}, numpy {np.__version__}, torch {torch.__version__}"}
     if a.json:
         print(json.dumps(result))
         return 0

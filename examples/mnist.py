@@ -86,7 +86,8 @@ def number(kind, least, above=False):
         except ValueError:
             value = math.nan
         if not (least < value < math.inf if above else least <= value < math.inf):
-            raise argparse.ArgumentTypeError(f"{text!r} is not {'an integer' if kind is int else 'a number'} {'>' if above else '>='} {least}")
+            what = "an integer" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what} {'>' if above else '>='} {least}")
         return value
     return parse
 
@@ -106,8 +107,8 @@ def settings(given):
         config["iterations"] = None
         for name, value in given.items():
             if name not in ("epochs", "iterations", "parzen_every", "data") and value != config[name]:
-                raise ValueError(f"--{name.replace('_', '-')} {value}: {path} was made with {config[name]}; leave it out to go on, or begin "
-                                 "another run with another --out")
+                raise ValueError(f"--{name.replace('_', '-')} {value}: {path} was made with {config[name]}; leave the option out "
+                                 "to go on, or begin another run with another --out")
     config |= given
     preset = PRESETS[config["preset"]]
     config.setdefault("lr_d", config.get("lr", preset["lr"]) * preset["lr_d"] / preset["lr"])
@@ -211,8 +212,8 @@ def finish(out, title, config, label, images, state, iterations, G, prior, noise
     beside = samples[5::6]                                            # the paper: nearest to the sample beside it
     nearest = images.train[xp.asnumpy(metrics.nearest(beside, images.train))]
     rows = np.concatenate([samples.reshape(8, 6, -1), nearest[:, None]], axis=1).reshape(56, -1)
-    plots.sheet(file("figure2.png"), rows, images.shape, 7, f"{title}: samples; yellow: the nearest training example to the sample on its left",
-                marked=(6,))
+    plots.sheet(file("figure2.png"), rows, images.shape, 7,
+                f"{title}: samples; in yellow the training example nearest to the sample on its left", marked=(6,))
 
     ends, steps = noise(16, 3).reshape(8, 2, 1, NOISE), np.linspace(0, 1, 12)[:, None]
     lines = (1 - steps) * ends[:, 0] + steps * ends[:, 1]             # (8, 12, NOISE): straight lines in z space

@@ -47,7 +47,7 @@ def parzen(samples, valid, test, sigmas=SIGMAS):
     return Parzen(float(ll.mean()), float(ll.std()) / math.sqrt(len(test)), sigma)
 
 
-def anchors(train, valid, test, n=10_000, iterations=3, seed=0):
+def anchors(train, valid, test, n=10_000, iterations=1, seed=0):
     """What the estimate gives to n real training images, and to the n centres that k-means makes of them: Anchors, in nats.
 
     train (N, d), the rest as in parzen. k-means beats the real images, and neither is a model of anything: a score is to be read beside

@@ -78,7 +78,7 @@ class Net:
     def __call__(self, x):
         """f(x) as a fresh array, without dropout. ValueError unless x is (m, *shape of one input)."""
         if tuple(x.shape[1:]) != self.shapes[0]:
-            raise ValueError(f"the network takes examples of shape {self.shapes[0]}, got an array {tuple(x.shape)}: the first axis counts examples")
+            raise ValueError(f"the network takes examples of shape {self.shapes[0]}, one a row, but the array's shape is {tuple(x.shape)}")
         t = self.tape(len(x))
         t.x[0][...] = xp.asarray(x)
         self.forward(t)

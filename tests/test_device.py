@@ -223,12 +223,16 @@ def test_overflow_and_division_are_silent(far, x):
 
 
 def test_the_usual_functions_give_what_numpy_gives(far, x):
-    for f in (lambda m, a: m.einsum("ij,kj->ik", a, a), lambda m, a: m.stack([a, a + 1], axis=1), lambda m, a: m.concatenate((a, a.T.copy()), axis=None),
-              lambda m, a: m.lib.stride_tricks.sliding_window_view(a, (2, 2)), lambda m, a: m.clip(a, 1, 3), lambda m, a: m.where(a > 2, a, -a),
-              lambda m, a: m.lib.stride_tricks.as_strided(a, (2, 2), (4, 4)), lambda m, a: m.full((2, 2), m.pi), lambda m, a: m.zeros_like(a),
+    for f in (lambda m, a: m.einsum("ij,kj->ik", a, a), lambda m, a: m.stack([a, a + 1], axis=1),
+    lambda m, a: m.concatenate((a, a.T.copy()), axis=None),
+              lambda m, a: m.lib.stride_tricks.sliding_window_view(a, (2, 2)), lambda m, a: m.clip(a, 1, 3),
+              lambda m, a: m.where(a > 2, a, -a),
+              lambda m, a: m.lib.stride_tricks.as_strided(a, (2, 2), (4, 4)), lambda m, a: m.full((2, 2), m.pi),
+              lambda m, a: m.zeros_like(a),
               lambda m, a: m.linspace(0, 1, 5), lambda m, a: a[:, m.newaxis] + m.inf, lambda m, a: m.add.outer(a[0], a[1]),
               lambda m, a: m.tensordot(a, a, axes=([0], [0])), lambda m, a: m.transpose(a, (1, 0)), lambda m, a: divmod(a, 2)[1],
-              lambda m, a: a.astype(m.uint8), lambda m, a: m.split(a, 2)[1], lambda m, a: m.linalg.norm(a, axis=0), lambda m, a: -abs(a) ** 2):
+              lambda m, a: a.astype(m.uint8), lambda m, a: m.split(a, 2)[1], lambda m, a: m.linalg.norm(a, axis=0),
+              lambda m, a: -abs(a) ** 2):
         ours, numpys = f(far, x), f(np, HOST)
         assert type(ours) is far.ndarray and ours.dtype == numpys.dtype
         np.testing.assert_allclose(backend.asnumpy(ours), numpys, rtol=1e-6)
@@ -261,9 +265,11 @@ def test_host_data_is_copied_to_the_device_and_back(far):
 # --- what is counted ---------------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("read", [
-    lambda xp, x: float(x[0, 0]), lambda xp, x: int(x[0, 0]), lambda xp, x: complex(x[0, 0]), lambda xp, x: bool(x[0, 0]), lambda xp, x: not x[0, 0],
+    lambda xp, x: float(x[0, 0]), lambda xp, x: int(x[0, 0]), lambda xp, x: complex(x[0, 0]), lambda xp, x: bool(x[0, 0]),
+    lambda xp, x: not x[0, 0],
     lambda xp, x: x[0, 0].item(), lambda xp, x: x.tolist(), lambda xp, x: str(x), lambda xp, x: repr(x), lambda xp, x: f"{x[0, 0]:.2f}",
-    lambda xp, x: x.get(), lambda xp, x: xp.asnumpy(x), lambda xp, x: backend.asnumpy(x), lambda xp, x: pickle.dumps(x), lambda xp, x: x.tobytes(),
+    lambda xp, x: x.get(), lambda xp, x: xp.asnumpy(x), lambda xp, x: backend.asnumpy(x), lambda xp, x: pickle.dumps(x),
+    lambda xp, x: x.tobytes(),
     lambda xp, x: max(x[0, 0], x[0, 1]), lambda xp, x: x[x > 2], lambda xp, x: x.__setitem__(x > 2, 0), lambda xp, x: x.nonzero(),
     lambda xp, x: xp.nonzero(x), lambda xp, x: xp.where(x > 2), lambda xp, x: xp.unique(x), lambda xp, x: [float(v) for v in x[0, :1]]])
 def test_each_host_read_is_counted_once(d, device, read):
@@ -282,16 +288,22 @@ def test_computing_slicing_and_iterating_read_nothing(d, device):
 
 @pytest.mark.parametrize("do, operations, allocations, writes", [
     (lambda xp, x: x + 1, 1, 1, 0), (lambda xp, x: xp.tanh(x, out=x), 1, 0, 0), (lambda xp, x: x.__iadd__(1), 1, 0, 0),
-    (lambda xp, x: x.sum(axis=0), 1, 1, 0), (lambda xp, x: x.T[1:].reshape(1, 2, 2)[None], 0, 0, 0), (lambda xp, x: x.T.reshape(6), 1, 1, 0),
-    (lambda xp, x: x.astype(xp.float32), 1, 1, 0), (lambda xp, x: x.astype(xp.float32, copy=False), 0, 0, 0), (lambda xp, x: x.fill(0), 1, 0, 0),
-    (lambda xp, x: x.__setitem__(0, 1), 1, 0, 0), (lambda xp, x: xp.copyto(x, 0, where=x > 0), 2, 1, 0), (lambda xp, x: xp.zeros((2, 3)), 1, 1, 0),
+    (lambda xp, x: x.sum(axis=0), 1, 1, 0), (lambda xp, x: x.T[1:].reshape(1, 2, 2)[None], 0, 0, 0),
+    (lambda xp, x: x.T.reshape(6), 1, 1, 0),
+    (lambda xp, x: x.astype(xp.float32), 1, 1, 0), (lambda xp, x: x.astype(xp.float32, copy=False), 0, 0, 0),
+    (lambda xp, x: x.fill(0), 1, 0, 0),
+    (lambda xp, x: x.__setitem__(0, 1), 1, 0, 0), (lambda xp, x: xp.copyto(x, 0, where=x > 0), 2, 1, 0),
+    (lambda xp, x: xp.zeros((2, 3)), 1, 1, 0),
     (lambda xp, x: xp.empty((2, 3)), 0, 1, 0), (lambda xp, x: xp.empty_like(x), 0, 1, 0), (lambda xp, x: xp.asarray(HOST), 0, 1, 1),
     (lambda xp, x: xp.asarray([1.0, 2.0]), 0, 1, 1), (lambda xp, x: xp.asarray(x), 0, 0, 0), (lambda xp, x: xp.array(x), 1, 1, 0),
     (lambda xp, x: x.set(HOST), 0, 0, 1), (lambda xp, x: xp.split(x, 2), 0, 0, 0), (lambda xp, x: xp.stack([x, x]), 1, 1, 0),
-    (lambda xp, x: x[xp.asarray([0])], 1, 2, 1), (lambda xp, x: xp.broadcast_to(x, (4, 2, 3)), 0, 0, 0), (lambda xp, x: xp.divmod(x, 2), 1, 2, 0),
-    (lambda xp, x: xp.ascontiguousarray(x), 0, 0, 0), (lambda xp, x: xp.result_type(x, xp.float64), 0, 0, 0), (lambda xp, x: xp.add.at(x, 0, 1), 1, 0, 0),
+    (lambda xp, x: x[xp.asarray([0])], 1, 2, 1), (lambda xp, x: xp.broadcast_to(x, (4, 2, 3)), 0, 0, 0),
+    (lambda xp, x: xp.divmod(x, 2), 1, 2, 0),
+    (lambda xp, x: xp.ascontiguousarray(x), 0, 0, 0), (lambda xp, x: xp.result_type(x, xp.float64), 0, 0, 0),
+    (lambda xp, x: xp.add.at(x, 0, 1), 1, 0, 0),
     (lambda xp, x: xp.sum(x, axis=0, out=x[0]), 1, 0, 0), (lambda xp, x: xp.lib.stride_tricks.as_strided(x, (2, 2), (4, 4)), 0, 0, 0),
-    (lambda xp, x: xp.random.default_rng(0).random(3), 1, 1, 0), (lambda xp, x: xp.random.default_rng(0).random(out=x, dtype=xp.float32), 1, 0, 0)])
+    (lambda xp, x: xp.random.default_rng(0).random(3), 1, 1, 0),
+    (lambda xp, x: xp.random.default_rng(0).random(out=x, dtype=xp.float32), 1, 0, 0)])
 def test_operations_allocations_and_host_writes_are_counted(d, device, do, operations, allocations, writes):
     do(device, d)
     assert (device.counts["operations"], device.counts["allocations"], device.counts["host writes"]) == (operations, allocations, writes)
@@ -316,7 +328,8 @@ def test_a_generator_draws_device_arrays_of_the_asked_dtype(far):
     for draw in (rng.random, rng.standard_normal):
         out = far.zeros((2, 3), far.float32)
         assert draw(size=(2, 3), dtype=far.float32, out=out) is out and bool((out != 0).all())
-        for y, shape, dtype in ((draw(), (), far.float64), (draw(4), (4,), far.float64), (draw((2, 3), dtype=far.float32), (2, 3), far.float32)):
+        for y, shape, dtype in ((draw(), (), far.float64), (draw(4), (4,), far.float64), (draw((2, 3), dtype=far.float32),
+        (2, 3), far.float32)):
             assert type(y) is far.ndarray and y.shape == shape and y.dtype == dtype
         with pytest.raises(TypeError):
             draw(out=out)                                               # float64 is the default and out is float32

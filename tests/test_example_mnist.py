@@ -218,8 +218,8 @@ def test_an_unknown_backend_is_one_sentence_and_status_2(data, tmp_path):
 def test_help_names_every_option_the_defaults_and_the_units():
     done = shell("--help")
     assert done.returncode == 0
-    for option in ("--data", "--preset", "--epochs", "--iterations", "--k", "--batch-size", "--generator-loss", "--update", "--lr", "--seed",
-                   "--out", "--resume", "--dtype"):
+    for option in ("--data", "--preset", "--epochs", "--iterations", "--k", "--batch-size", "--generator-loss", "--update", "--lr",
+                   "--seed", "--out", "--resume", "--dtype"):
         assert option in done.stdout
     assert "epochs to reach in all, also when resuming" in " ".join(done.stdout.split())
 

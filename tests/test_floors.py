@@ -69,5 +69,6 @@ def test_gan_py_is_one_page_and_imports_the_namespace_whole():
 def test_importing_the_package_needs_no_array_and_loads_none_of_the_heavy_libraries():
     import subprocess
     import sys
-    code = "import sys, npgan, npgan.backend as b; print(b._module, [m for m in ('matplotlib', 'pooch', 'tqdm', 'cupy', 'PIL') if m in sys.modules])"
+    code = ("import sys, npgan, npgan.backend as b\n"
+            "print(b._module, [m for m in ('matplotlib', 'pooch', 'tqdm', 'cupy', 'PIL') if m in sys.modules])")
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "None []\n"
