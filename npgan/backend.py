@@ -82,20 +82,18 @@ def default_rng(*key):
 
 # --- Operations worth one kernel: the NumPy form runs on any array module, the CuPy form is one launch ---------------------
 
+MOST = {name: -float(np.log(np.finfo(name).tiny)) for name in ("float32", "float64")}      # e^MOST is finite, e^-MOST normal
 BLOCK = 16384                   # of the momentum step, in numbers: theta, v, g and lr g of a block stay in a core's L2 cache
 
 
 def sigmoid(x, out=None):
-    """1 / (1 + e^-x), to full relative precision for every x: e^min(x, 0) / (1 + e^-|x|)."""
+    """1 / (1 + e^-x), to full relative precision for every x; nowhere below the smallest normal number, so that nothing overflows."""
     xp = active()
-    y = xp.minimum(x, 0, out=out)
+    y = xp.negative(x, out=out)
+    xp.minimum(y, MOST[x.dtype.name], out=y)
     xp.exp(y, out=y)
-    e = xp.abs(x)
-    xp.negative(e, out=e)
-    xp.exp(e, out=e)
-    e += 1
-    y /= e
-    return y
+    y += 1
+    return xp.reciprocal(y, out=y)
 
 
 def momentum(theta, v, g, lr, mu, sign):

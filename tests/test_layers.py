@@ -46,7 +46,7 @@ def test_the_activations_are_their_formulas():
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_no_activation_overflows_or_loses_its_limits(dtype):
-    x = np.array([[-1e30, -800, -90, 0, 90, 800, 1e30]], dtype)
+    x = np.array([[-1e30, -800, -80, 0, 80, 800, 1e30]], dtype)
     for layer in (ReLU(), LeakyReLU(), Sigmoid(), Tanh(), Softplus()):
         y = np.empty_like(x)
         with np.errstate(over="raise", invalid="raise", divide="raise"):
@@ -56,7 +56,8 @@ def test_no_activation_overflows_or_loses_its_limits(dtype):
         assert np.isfinite(y).all() and np.isfinite(dx).all() and y.dtype == dtype
     y = np.empty_like(x)
     Sigmoid().forward(x, y)
-    assert y[0, 2] == pytest.approx(math.exp(-90), rel=1e-5, abs=1e-38), "to full relative precision far out"
+    assert y[0, 2] == pytest.approx(math.exp(-80), rel=1e-5, abs=0), "to full relative precision far out"
+    assert y.min() == pytest.approx(np.finfo(dtype).tiny, rel=1e-3, abs=0), "but never subnormal, which is slow"
 
 
 def test_maxout_takes_the_largest_piece_of_each_unit_and_sends_the_gradient_there_alone():
