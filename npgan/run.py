@@ -63,7 +63,8 @@ def fit(p, x, prior, sgd_d, sgd_g, state, *, seed, epochs, iterations=None, k=1,
                 if now - clock > .5 or done == begun + left or stop:     # reading waits for the device: not every iteration
                     values = read(pending, begun, epoch)
                     state.iteration += len(pending)
-                    state.sums = [a + float(b) for a, b in zip(state.sums, values.sum(axis=0))]
+                    for row in values.tolist():                          # one by one: the same sums however they were read
+                        state.sums = [a + b for a, b in zip(state.sums, row)]
                     state.seconds += time.perf_counter() - clock
                     bar.set_postfix_str("V {:.3f}, D(x) {:.3f}, D(G(z)) {:.3f}".format(*values[-1, :3]), refresh=False)
                     bar.update(len(pending))

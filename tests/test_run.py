@@ -52,7 +52,7 @@ def test_a_run_that_stops_anywhere_and_goes_on_from_its_file_ends_in_the_same_bi
     second.fit(4, update=update, k=k)
     assert second.bits() == whole.bits()
     for a, b in zip(second.state.history, whole.state.history, strict=True):
-        assert a["V"] == pytest.approx(b["V"], rel=1e-6) and a["iterations"] == b["iterations"]
+        assert {**a, "seconds": 0} == {**b, "seconds": 0}
 
 
 def test_an_epoch_shows_every_example_once_in_a_fresh_order_and_drops_the_rest(xp):
