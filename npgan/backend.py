@@ -7,6 +7,7 @@ read at the first such look-up; `xp.use("cupy")` switches within a process. Arra
 Below the switch: the few operations that are worth one kernel on a GPU, each as one function with its two forms side by side.
 """
 
+import functools
 import importlib
 import os
 
@@ -99,7 +100,7 @@ def sigmoid(x, out=None):
 def momentum(theta, v, g, lr, mu, sign):
     """v <- mu v + lr g;  theta <- theta + sign v, in place on flat vectors of one length. lr, mu: Python floats; sign: +1 or -1."""
     if name() == "cupy":
-        return _momentum_kernel(g, lr, mu, sign, v, theta)
+        return _momentum_kernel()(g, lr, mu, sign, v, theta)
     step = _module.add if sign > 0 else _module.subtract
     block = BLOCK if _module is np else len(theta)      # the five passes over memory are one, a block at a time
     lr_g = _module.empty_like(g[:block])
@@ -112,9 +113,9 @@ def momentum(theta, v, g, lr, mu, sign):
         step(t, v_, out=t)
 
 
-def _momentum_kernel(*args):
-    kernel = _module.ElementwiseKernel("T g, T lr, T mu, T sign", "T v, T theta", "v = mu * v + lr * g; theta += sign * v;", "momentum")
-    return kernel(*args)
+@functools.cache
+def _momentum_kernel():
+    return _module.ElementwiseKernel("T g, T lr, T mu, T sign", "T v, T theta", "v = mu * v + lr * g; theta += sign * v;", "momentum")
 
 
 _own |= set(globals())

@@ -255,7 +255,7 @@ class Dropout(Layer):
 
     def draw(self, rng, mask):
         keep = self.args[0]
-        rng.random(dtype=mask.dtype, out=mask)
+        rng.random(mask.shape, mask.dtype, mask)
         xp.less(mask, keep, out=mask)
         mask *= 1 / keep
 

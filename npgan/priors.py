@@ -12,7 +12,7 @@ class Uniform:
         self.r = r
 
     def __call__(self, rng, z):
-        rng.random(dtype=z.dtype, out=z)
+        rng.random(z.shape, z.dtype, z)
         z -= .5
         z *= 2 * self.r
 
@@ -21,12 +21,12 @@ class Normal:
     """z ~ N(0, I)"""
 
     def __call__(self, rng, z):
-        rng.standard_normal(dtype=z.dtype, out=z)
+        rng.standard_normal(z.shape, z.dtype, z)
 
 
 class Spherical:
     """z uniform on the sphere |z| = sqrt n: N(0, I) brought to its typical length"""
 
     def __call__(self, rng, z):
-        rng.standard_normal(dtype=z.dtype, out=z)
+        rng.standard_normal(z.shape, z.dtype, z)
         z *= math.sqrt(z.shape[1]) / xp.linalg.norm(z, axis=1, keepdims=True)

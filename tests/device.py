@@ -254,14 +254,20 @@ class Generator:
         self._rng = rng
 
     def random(self, size=None, dtype=np.float64, out=None):
-        return call(self._rng.random, size=() if size is None and out is None else size, dtype=dtype, out=out)
+        return call(self._rng.random, size=_size(size, out), dtype=dtype, out=out)
 
     def standard_normal(self, size=None, dtype=np.float64, out=None):
-        return call(self._rng.standard_normal, size=() if size is None and out is None else size, dtype=dtype, out=out)
+        return call(self._rng.standard_normal, size=_size(size, out), dtype=dtype, out=out)
 
     def integers(self, low, high=None, size=None, dtype=np.int64, endpoint=False):
         low, high = int(low), None if high is None else int(high)
         return call(self._rng.integers, low, high, size=() if size is None else size, dtype=dtype, endpoint=endpoint)
+
+
+def _size(size, out):
+    if size is None and out is not None:
+        raise TypeError("out without size: CuPy draws one number then, and copies it everywhere")
+    return () if size is None else size
 
 
 def _default_rng(seed=None):

@@ -303,7 +303,7 @@ def test_computing_slicing_and_iterating_read_nothing(d, device):
     (lambda xp, x: xp.add.at(x, 0, 1), 1, 0, 0),
     (lambda xp, x: xp.sum(x, axis=0, out=x[0]), 1, 0, 0), (lambda xp, x: xp.lib.stride_tricks.as_strided(x, (2, 2), (4, 4)), 0, 0, 0),
     (lambda xp, x: xp.random.default_rng(0).random(3), 1, 1, 0),
-    (lambda xp, x: xp.random.default_rng(0).random(out=x, dtype=xp.float32), 1, 0, 0)])
+    (lambda xp, x: xp.random.default_rng(0).random(x.shape, out=x, dtype=xp.float32), 1, 0, 0)])
 def test_operations_allocations_and_host_writes_are_counted(d, device, do, operations, allocations, writes):
     do(device, d)
     assert (device.counts["operations"], device.counts["allocations"], device.counts["host writes"]) == (operations, allocations, writes)
@@ -382,3 +382,10 @@ def test_nothing_warns_when_the_stand_in_is_used(device):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert float(device.float32(0) * device.ones(2).sum() / device.zeros(1)[0]) != 0
+
+
+def test_a_generator_refuses_out_without_a_size_because_cupy_would_draw_one_number_for_all(device):
+    z = device.zeros((2, 3))
+    for draw in (device.random.default_rng(0).random, device.random.default_rng(0).standard_normal):
+        with pytest.raises(TypeError, match="out without size"):
+            draw(out=z)
