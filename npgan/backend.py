@@ -88,7 +88,7 @@ BLOCK = 16384                   # of the momentum step, in numbers: theta, v, g 
 
 
 def sigmoid(x, out=None):
-    """1 / (1 + e^-x), to full relative precision for every x; nowhere below the smallest normal number, so that nothing overflows."""
+    """1 / (1 + e^-x), float32 or float64, to full relative precision for x > -MOST; below, e^-MOST and not a subnormal, which is slow."""
     xp = active()
     y = xp.negative(x, out=out)
     xp.minimum(y, MOST[x.dtype.name], out=y)

@@ -3,9 +3,6 @@
 import contextlib
 import json
 import os
-import tempfile
-import zipfile
-import zlib
 
 import numpy as np
 
@@ -14,27 +11,21 @@ from npgan import layers as layer_types
 from npgan.net import Net, size
 
 FORMAT = "npgan checkpoint 1"
+LAYERS = {name: kind for name, kind in vars(layer_types).items()
+          if isinstance(kind, type) and name not in ("Layer", "Affine", "Elementwise")}
 
 
 @contextlib.contextmanager
 def replacing(path):
     """A temporary name beside `path` to write to; renamed to `path` at the end, and removed if anything goes wrong before it."""
-    directory, name = os.path.split(os.path.abspath(path))
-    fd, temporary = tempfile.mkstemp(suffix="-" + name, prefix=".", dir=directory)      # the suffix tells writers the format
-    os.close(fd)
+    directory, name = os.path.split(path)
+    temporary = os.path.join(directory, ".new-" + name)              # the end of the name tells writers the format
     try:
         yield temporary
-        os.chmod(temporary, 0o666 & ~umask())
         os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
-def umask():
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
 
 
 def save(path, sgd_g, sgd_d, about):
@@ -57,47 +48,54 @@ def architecture(net):
 
 def read(path):
     """(about, arrays) of a checkpoint. OSError if it cannot be opened, ValueError naming it if it is foreign or damaged."""
-    try:
-        with np.load(path, allow_pickle=False) as f:
-            about = json.loads(f["about"].tobytes())
-            arrays = {name: f[name] for name in f.files if name != "about"}
-        if about["format"] != FORMAT:
-            raise ValueError(f"its format is {about['format']!r}")
-        for player in "GD":
-            if about[player]["dtype"] not in ("float32", "float64"):
-                raise ValueError(f"its {player} is of type {about[player]['dtype']}")
-            for name, *args in about[player]["layers"]:
-                if not isinstance(getattr(layer_types, name, None), type):
-                    raise ValueError(f"there is no layer {name!r}")
-    except OSError:
-        raise
-    except (ValueError, KeyError, TypeError, AttributeError, EOFError, IndexError, RecursionError, MemoryError, NotImplementedError,
-            zipfile.BadZipFile, zlib.error) as e:
-        raise ValueError(f"{path}: not a checkpoint of npgan, or a damaged one ({type(e).__name__}: {e})") from e
+    with open(path, "rb") as file:
+        try:
+            with np.load(file, allow_pickle=False) as f:
+                about = json.loads(f["about"].tobytes())
+                arrays = {name: f[name] for name in f.files if name != "about"}
+            if about["format"] != FORMAT:
+                raise ValueError(f"its format is {about['format']!r}")
+            for player in "GD":
+                if about[player]["dtype"] not in ("float32", "float64"):
+                    raise ValueError(f"its {player} is of type {about[player]['dtype']}")
+                if type(about[player]["t"]) is not int:
+                    raise ValueError(f"its {player} has made {about[player]['t']} updates")
+                for name, *args in about[player]["layers"]:
+                    if name not in LAYERS:
+                        raise ValueError(f"there is no layer {name!r}")
+        except Exception as e:      # a damaged zip file can end in almost anything
+            raise ValueError(f"{path}: not a checkpoint of npgan, or a damaged one ({type(e).__name__}: {' '.join(str(e).split())})") from e
     return about, arrays
 
 
-def fill(path, net, flat, arrays, key):
-    """Copy the arrays `key`.<name> into the views of a flat vector of the network. ValueError naming the first that does not fit."""
+def fitting(path, net, flat, arrays, key):
+    """[(view of the flat vector of the network, its array `key`.<name>), ...]; ValueError naming the first that does not fit."""
+    pairs = []
     for name, view in net.named(flat).items():
         a = arrays.get(f"{key}.{name}")
         if a is None or a.shape != view.shape or a.dtype != view.dtype:
             found = "it is missing" if a is None else f"it is {a.dtype} {a.shape}"
             raise ValueError(f"{path}: {key}.{name} should be {view.dtype} {view.shape}, but {found}")
-        view[...] = xp.asarray(a)
+        pairs.append((view, a))
+    return pairs
 
 
 def restore(path, sgd_g, sgd_d):
-    """Put a checkpoint of the same architecture back into the players and their optimizers; returns its `about`."""
+    """Put a checkpoint of the same architecture back into the players and their optimizers, or nothing of it; returns its `about`.
+
+    OSError if the file cannot be opened, ValueError naming it if it is foreign or damaged or of another architecture.
+    """
     about, arrays = read(path)
+    pairs = []
     for player, sgd in (("G", sgd_g), ("D", sgd_d)):
         theirs, ours = about[player]["layers"], json.loads(json.dumps(architecture(sgd.net)))
         if theirs != ours:
             raise ValueError(f"{path}: its {player} is {describe(theirs)}, but this run's is {describe(ours)}: "
                              "choose the settings it was made with, or start afresh elsewhere")
-        fill(path, sgd.net, sgd.net.theta, arrays, player)
-        fill(path, sgd.net, sgd.v, arrays, player + ".v")
-        sgd.t = about[player]["t"]
+        pairs += fitting(path, sgd.net, sgd.net.theta, arrays, player) + fitting(path, sgd.net, sgd.v, arrays, player + ".v")
+    for view, a in pairs:
+        view[...] = xp.asarray(a)
+    sgd_g.t, sgd_d.t = about["G"]["t"], about["D"]["t"]
     return about
 
 
@@ -114,13 +112,14 @@ def load(path):
     nets = []
     for player in "GD":
         try:
-            layers = [getattr(layer_types, name)(*args) for name, *args in about[player]["layers"]]
+            layers = [LAYERS[name](*args) for name, *args in about[player]["layers"]]
             stored = sum(a.size for name, a in arrays.items() if name.startswith(player + ".") and not name.startswith(player + ".v."))
             if size(layers) != stored:
                 raise ValueError(f"the layers of {player} have {size(layers)} parameters, the file has {stored}")
             net = Net(layers, about[player]["dtype"])
         except (TypeError, ValueError, KeyError) as e:
             raise ValueError(f"{path}: not a checkpoint of npgan, or a damaged one ({e})") from e
-        fill(path, net, net.theta, arrays, player)
+        for view, a in fitting(path, net, net.theta, arrays, player):
+            view[...] = xp.asarray(a)
         nets.append(net)
     return tuple(nets)

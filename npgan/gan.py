@@ -7,13 +7,15 @@ from npgan.objectives import GAN
 
 
 class Players:
-    """G and D, and the buffers of one minibatch of m examples: nothing of size is allocated while they play.
+    """G and D, and the buffers of their passes over one minibatch of m examples, made once.
 
     `g` is G's tape. `d` is D's, of 2m rows: the real examples above, the generated ones below, so that D's step is one pass.
-    `fake` is its lower half: the examples that G's step needs.
+    `fake` is its lower half: the examples that G's step needs. ValueError where G's output is not D's input, or D's not one logit.
     """
 
     def __init__(self, G, D, m, objective=GAN, generator_loss="non-saturating"):
+        if G.shapes[-1] != D.shapes[0] or D.shapes[-1] != (1,):
+            raise ValueError(f"G must end in D's inputs {D.shapes[0]} and D in one logit (1,): they end in {G.shapes[-1]}, {D.shapes[-1]}")
         self.G, self.D, self.m, self.objective, self.generator_loss = G, D, m, objective, generator_loss
         self.g, self.d = G.tape(m), D.tape(2 * m)
         self.real, self.fake = self.d[:m], self.d[m:]
@@ -50,7 +52,7 @@ def discriminator_gradient(p, x, z):
 
 
 def generator_gradient(p, z):
-    """G.grad = grad_theta_g J,  J = 1/m sum_i J(a(G(z_i))):  log(1 - D(G(z_i))) (minimax) or -log D(G(z_i)) (non-saturating)"""
+    """G.grad = grad_theta_g 1/m sum_i J(a(G(z_i))),  J = log(1 - D(G(z_i))) (minimax) or -log D(G(z_i)) (non-saturating);  z (m, n)"""
     p.g.x[0][...] = z
     p.G.forward(p.g)
     p.fake.x[0][...] = p.g.x[-1]
@@ -118,4 +120,5 @@ def skip(p, examples, prior, rng, iterations, k=1, update="algorithm1"):
 
 
 def norm(g):
+    """|g|"""
     return xp.sqrt(xp.vdot(g, g))

@@ -31,7 +31,7 @@ class Net:
         rng = np.random.default_rng(seed)
         theta, grad = self.named(self.theta), self.named(self.grad)
         for l, layer in enumerate(self.layers):
-            if "dW" in vars(layer):
+            if any("d" + name in vars(layer) for name in layer.parameters):
                 raise ValueError(f"layer {l}, {layer}: belongs to another network already; make a new one")
             for name, shape in layer.parameters.items():
                 setattr(layer, name, theta[f"{l}.{name}"])
@@ -51,11 +51,12 @@ class Net:
         """{"0.W": array, "0.b": array, ...}, views of theta: layer number and parameter name."""
         return self.named(self.theta)
 
-    def tape(self, m):
-        """Buffers for a pass of m examples, with dropout off until `draw`."""
+    def tape(self, m, backward=True):
+        """Buffers for a pass of m examples, with dropout off until `draw`; without `backward` there are none for gradients."""
         def buffers():
             return [xp.empty((m, *shape), self.dtype) for shape in self.shapes]
-        return Tape(buffers(), buffers(), [layer.extra(m, shape, self.dtype) for layer, shape in zip(self.layers, self.shapes)])
+        extra = [layer.extra(m, shape, self.dtype) for layer, shape in zip(self.layers, self.shapes)]
+        return Tape(buffers(), buffers() if backward else [], extra)
 
     def draw(self, t, rng):
         """Draw what is random in a pass: dropout's masks."""
@@ -77,10 +78,11 @@ class Net:
 
     def __call__(self, x):
         """f(x) as a fresh array, without dropout. ValueError unless x is (m, *shape of one input)."""
+        x = xp.asarray(x)
         if tuple(x.shape[1:]) != self.shapes[0]:
             raise ValueError(f"the network takes examples of shape {self.shapes[0]}, one a row, but the array's shape is {tuple(x.shape)}")
-        t = self.tape(len(x))
-        t.x[0][...] = xp.asarray(x)
+        t = self.tape(len(x), backward=False)
+        t.x[0][...] = x
         self.forward(t)
         return t.x[-1]
 

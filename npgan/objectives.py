@@ -40,9 +40,10 @@ def log_sigmoid(a):
     return xp.minimum(a, 0) - xp.log1p(xp.exp(-xp.abs(a)))
 
 
+# A lambda looks xp.sigmoid up at each call, so that a row follows a switch of the backend.
 # Goodfellow et al. 2014, equation 1, D = sigmoid(a):   T = log D   F = -log(1 - D)   dT/da = 1 - D   dF/da = D
 GAN = Objective("gan",
-                T=lambda a: log_sigmoid(a), dT=lambda a: xp.sigmoid(-a),
+                T=log_sigmoid, dT=lambda a: xp.sigmoid(-a),
                 F=lambda a: -log_sigmoid(-a), dF=lambda a: xp.sigmoid(a),
                 D=lambda a: xp.sigmoid(a))
 

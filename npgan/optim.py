@@ -43,13 +43,13 @@ class Decay:
 
 
 class Ramp:
-    """mu(t): constant within an epoch of `updates` updates, rising linearly from `start` in the first to `end` in epoch `epochs`"""
+    """A value constant within an epoch of `updates` updates, linear from `start` in the first to `end` in epoch `epochs`: the paper's mu"""
 
     def __init__(self, updates, start=.5, end=.7, epochs=250):
         self.updates, self.start, self.end, self.epochs = updates, start, end, epochs
 
     def __call__(self, t):
-        return self.start + (self.end - self.start) * min(t // self.updates / (self.epochs - 1), 1)
+        return self.start + (self.end - self.start) * min(t // self.updates / max(self.epochs - 1, 1), 1)
 
 
 # --- Projections: functions of the network, theta <- the nearest point of the set -----------------------------------------

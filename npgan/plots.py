@@ -65,13 +65,13 @@ def film(path, frames, captions, ms=120):
 
 def curves(path, history, title):
     """V against -log 4, D(x) and D(G(z)) against 1/2, both players' gradient norms, and the Parzen estimates if any, against epochs."""
-    import matplotlib
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
     column = {name: np.array([row.get(name, np.nan) for row in history], float)
               for name in ("epoch", "V", "D_x", "D_Gz", "norm_d", "norm_g", "parzen_ll")}
     scored = np.isfinite(column["parzen_ll"])
-    fig, axes = plt.subplots(1, 4 if scored.any() else 3, figsize=(16 if scored.any() else 12, 3.6), layout="constrained")
+    panels = 4 if scored.any() else 3
+    fig = Figure((4 * panels, 3.6), layout="constrained")
+    axes = fig.subplots(1, panels)
     style = {"marker": ".", "markersize": 4} if len(history) < 60 else {}
     axes[0].plot(column["epoch"], column["V"], label="V(D, G)", **style)
     axes[0].axhline(-np.log(4), color="k", ls=":", label="-log 4: p_g = p_data, D optimal")
@@ -92,4 +92,3 @@ def curves(path, history, title):
     fig.suptitle(title)
     with replacing(path) as temporary:
         fig.savefig(temporary, dpi=110)
-    plt.close(fig)

@@ -37,9 +37,10 @@ class State:
 def fit(p, x, prior, sgd_d, sgd_g, state, *, seed, epochs, iterations=None, k=1, update="algorithm1", quiet=False):
     """Train until `epochs` epochs or `iterations` iterations are done in all; x is the training set, on the device.
 
-    Yields the state at the end of every epoch, and where the run ends within one: at the last iteration, or at Ctrl-C, which sets
-    state.interrupted. The epoch's random streams are functions of (seed, epoch): a run that goes on from a saved state gets the same
-    bits as one that was never interrupted. FloatingPointError naming iteration and player if a value is not finite.
+    Yields the state (one object, changed in place) at the end of every epoch, and where the run ends within one: at the last
+    iteration, or at Ctrl-C, which sets state.interrupted. The epoch's random streams are functions of (seed, epoch): a run that goes
+    on from a saved state gets the same bits as one that was never interrupted. FloatingPointError naming iteration and player if a
+    value is not finite.
     """
     from tqdm import tqdm
     per_epoch = len(x) // (p.m * k)
@@ -48,15 +49,16 @@ def fit(p, x, prior, sgd_d, sgd_g, state, *, seed, epochs, iterations=None, k=1,
     last = min(epochs * per_epoch, math.inf if iterations is None else iterations)
     done = state.epoch * per_epoch + state.iteration
 
-    with interruptible() as stop, np.errstate(all="ignore"), tqdm(
+    with interruptible() as stop, tqdm(
             total=last, initial=done, unit="it", disable=quiet, dynamic_ncols=True, file=sys.stderr, mininterval=.5) as bar:
         while done < last and not state.interrupted:
-            epoch, pending, clock = state.epoch + 1, [], time.perf_counter()
+            epoch = state.epoch + 1
             rng, examples = xp.default_rng(seed, epoch), minibatches(x, p.m, seed, epoch)
             skip(p, examples, prior, rng, state.iteration, k, update)
+            pending, clock = [], time.perf_counter()
             begun, left = done, min(per_epoch - state.iteration, last - done)
             bar.set_description(f"epoch {epoch}/{epochs}")
-            for record in UPDATES[update](p, examples, prior, sgd_d, sgd_g, rng, left, k):
+            for record in silently(UPDATES[update](p, examples, prior, sgd_d, sgd_g, rng, left, k)):
                 done += 1
                 pending.append(record)
                 now = time.perf_counter()
@@ -69,7 +71,7 @@ def fit(p, x, prior, sgd_d, sgd_g, state, *, seed, epochs, iterations=None, k=1,
                     bar.set_postfix_str("V {:.3f}, D(x) {:.3f}, D(G(z)) {:.3f}".format(*values[-1, :3]), refresh=False)
                     bar.update(len(pending))
                     pending, clock = [], time.perf_counter()
-                    if stop:
+                    if stop and done < last:
                         state.interrupted = True
                         break
             for player, net in (("discriminator", p.D), ("generator", p.G)):
@@ -81,15 +83,26 @@ def fit(p, x, prior, sgd_d, sgd_g, state, *, seed, epochs, iterations=None, k=1,
             yield state
 
 
+def silently(records):
+    """The same records, made without NumPy's warnings: `read` reports what is not finite, as it must on a GPU, which is silent."""
+    while True:
+        with np.errstate(all="ignore"):
+            record = next(records, None)
+        if record is None:
+            return
+        yield record
+
+
 def read(records, begun, epoch):
     """The statistics of the records, brought to the host as (n, 5). FloatingPointError at the first that is not finite."""
     values = xp.asnumpy(xp.stack([xp.stack(record[1:]) for record in records])).astype(float)
     bad = np.argwhere(~np.isfinite(values))
     if len(bad):
-        i, column = bad[0]
-        player, what = ("generator", "gradient") if STATISTICS[column] == "norm_g" else \
-            ("discriminator", "gradient" if STATISTICS[column] == "norm_d" else "output")
-        raise FloatingPointError(f"iteration {begun + records[i].iteration + 1} (epoch {epoch}): the {player}'s {what} is not finite")
+        i = bad[0, 0]
+        wrong = {STATISTICS[column] for row, column in bad if row == i}
+        culprit = "generator's output" if "D_Gz" in wrong and "D_x" not in wrong else "discriminator's output" if "V" in wrong else \
+            "discriminator's gradient" if "norm_d" in wrong else "generator's gradient"
+        raise FloatingPointError(f"iteration {begun + records[i].iteration + 1} (epoch {epoch}): the {culprit} is not finite")
     return values
 
 

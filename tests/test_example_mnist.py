@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -119,7 +120,7 @@ def test_resuming_ends_in_the_same_bits_and_takes_the_settings_from_the_checkpoi
     main("--out", tmp_path / "parts", "--resume", "--quiet", "--iterations", 6)
     capsys.readouterr()
     main("--out", tmp_path / "parts", "--resume", "--quiet", finish=True)
-    assert "from epoch 3 to epoch 5" in capsys.readouterr().out
+    assert "3 epochs done of 5 in all" in capsys.readouterr().out
     assert same(tmp_path / "whole", tmp_path / "parts")
     a, b = (json.loads((tmp_path / name / "result.json").read_text()) for name in ("whole", "parts"))
     assert {k: v for k, v in a.items() if "seconds" not in k} == {k: v for k, v in b.items() if "seconds" not in k}
@@ -174,14 +175,73 @@ def test_a_second_run_in_one_folder_keeps_the_first_ones_checkpoint(data, tmp_pa
     main("--data", data, "--epochs", 1, "--out", tmp_path, "--quiet")
     first = (tmp_path / "checkpoint.npz").read_bytes()
     main("--data", data, "--epochs", 1, "--seed", 1, "--out", tmp_path, "--quiet")
-    assert (tmp_path / "checkpoint.previous.npz").read_bytes() == first
-    assert "held a run already" in capsys.readouterr().out
+    assert (tmp_path / "checkpoint.1.npz").read_bytes() == first
+    assert "There was a run in this folder already" in capsys.readouterr().out
+    second = (tmp_path / "checkpoint.npz").read_bytes()
+    for wrong in (("--batch-size", 5000), ("--update", "simultaneous", "--k", 2)):
+        with pytest.raises(ValueError):
+            main("--data", data, "--out", tmp_path, "--quiet", *wrong)
+    assert (tmp_path / "checkpoint.npz").read_bytes() == second, "a command that is refused moves nothing"
+    main("--data", data, "--epochs", 1, "--out", tmp_path, "--quiet")
+    assert (tmp_path / "checkpoint.1.npz").read_bytes() == first and (tmp_path / "checkpoint.2.npz").read_bytes() == second
+
+
+def test_a_finished_run_resumed_trains_nothing_and_says_so(data, tmp_path, capsys):
+    main("--data", data, "--epochs", 2, "--out", tmp_path, "--quiet")
+    before = theta(tmp_path)
+    main("--out", tmp_path, "--resume", "--epochs", 1, "--quiet")
+    assert "nothing is left to train" in capsys.readouterr().out
+    assert all(np.array_equal(a, b) for a, b in zip(before, theta(tmp_path)))
+
+
+def test_a_stop_within_an_epoch_leaves_the_films_frames_as_they_were(data, tmp_path):
+    main("--data", data, "--epochs", 3, "--iterations", 3, "--out", tmp_path, "--quiet")
+    assert os.listdir(tmp_path / "frames") == ["0001.png"]
+    main("--data", data, "--epochs", 1, "--out", tmp_path / "one", "--quiet")
+    assert (tmp_path / "frames" / "0001.png").read_bytes() == (tmp_path / "one" / "frames" / "0001.png").read_bytes()
+
+
+def test_resuming_on_other_data_of_the_same_name_is_refused(data, tmp_path):
+    main("--data", data, "--epochs", 1, "--out", tmp_path / "run", "--quiet")
+    other = tmp_path / Path(data).name
+    shutil.copytree(data, other)
+    idx(other / "train-images-idx3-ubyte.gz", np.zeros((240, 6, 5), np.uint8))
+    with pytest.raises(ValueError, match="not the same data"):
+        main("--data", other, "--resume", "--out", tmp_path / "run", "--quiet")
+
+
+def test_insisting_on_mnist_refuses_what_is_not_mnist(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("NPGAN_DATA", data)
+    with pytest.raises(ValueError, match="not to MNIST but to blobs"):
+        main("--data", "mnist", "--out", tmp_path, "--quiet")
+
+
+def test_a_checkpoint_of_something_else_is_refused_when_resuming(tmp_path):
+    from npgan import checkpoint
+    from npgan.layers import Linear
+    from npgan.net import Net
+    from npgan.optim import Momentum
+    checkpoint.save(tmp_path / "checkpoint.npz", Momentum(Net([Linear(2, 3)]), .1), Momentum(Net([Linear(3, 1)]), .1), {})
+    with pytest.raises(ValueError, match="not one of this example's"):
+        main("--resume", "--out", tmp_path, "--quiet")
 
 
 def test_a_value_that_is_not_finite_ends_with_one_sentence_and_status_2(data, tmp_path):
     done = shell("--data", data, "--epochs", 60, "--lr", "1e30", "--lr-d", "1e30", "--out", tmp_path, "--quiet")
     assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert "not finite" in done.stderr and "last good checkpoint" in done.stderr and done.stderr.count("\n") == 1
+    assert "not finite; no checkpoint was written yet" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_value_that_is_not_finite_names_the_iteration_the_player_and_the_last_good_checkpoint(data, tmp_path, monkeypatch):
+    module = example()
+
+    def save_then_poison(path, sgd_g, sgd_d, about, original=module.checkpoint.save):
+        original(path, sgd_g, sgd_d, about)
+        sgd_g.net.theta[0] = np.nan
+    monkeypatch.setattr(module.checkpoint, "save", save_then_poison)
+    with pytest.raises(FloatingPointError, match=r"iteration 3 \(epoch 2\): the generator's output .*last good checkpoint is .*checkpoint.npz"):
+        module.main(vars(module.parser().parse_args(["--data", data, "--epochs", "5", "--out", str(tmp_path), "--quiet"])))
+    assert all(np.isfinite(a).all() for a in theta(tmp_path))
 
 
 @pytest.mark.parametrize("args, words", [
@@ -191,7 +251,7 @@ def test_a_value_that_is_not_finite_ends_with_one_sentence_and_status_2(data, tm
     (("--epochs", "0"), "--epochs: '0' is not an integer >= 1"),
     (("--k", "1.5"), "--k: '1.5' is not an integer >= 1"),
     (("--preset", "big"), "invalid choice: 'big'"),
-    (("--update", "simultaneous", "--k", "2", "--data", "DATA"), "k = 2 is for Algorithm 1"),
+    (("--update", "simultaneous", "--k", "2", "--data", "DATA"), "--k 2: the simultaneous update has k = 1"),
     (("--data", "/nonexistent"), "/nonexistent"),
     (("--batch-size", "1000", "--data", "DATA"), "200 training examples do not make one epoch"),
     (("--resume",), "there is no"),

@@ -14,7 +14,7 @@ FLOORS = [
     {"gradcheck", "run", "plots", "checkpoint"},
 ]
 FLOOR = {name: i for i, names in enumerate(FLOORS) for name in names}
-PEERS = {("run", "checkpoint"), ("run", "plots"), ("plots", "checkpoint")}          # on floor 4, side by side
+PEERS = {("plots", "checkpoint")}              # on floor 4, side by side
 
 
 def modules():

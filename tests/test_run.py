@@ -122,10 +122,10 @@ def test_a_gpu_computes_what_numpy_computes_from_the_same_numbers():
 
 
 def test_a_value_that_is_not_finite_stops_the_run_naming_iteration_and_player():
-    for player, buffer in (("discriminator", "D"), ("generator", "G")):
+    for player in ("discriminator", "generator"):
         game = Game().fit(1)
-        getattr(game.p, buffer).theta[0] = np.nan
-        with pytest.raises(FloatingPointError, match=rf"^iteration 9 \(epoch 2\): the (discriminator's (output|gradient)|{player})") as e:
+        {"discriminator": game.p.D, "generator": game.p.G}[player].theta[0] = np.nan
+        with pytest.raises(FloatingPointError, match=rf"^iteration 9 \(epoch 2\): the {player}'s output is not finite$") as e:
             game.fit(2)
         assert "\n" not in str(e.value)
 

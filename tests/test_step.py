@@ -219,3 +219,19 @@ def test_networks_of_other_layers_reach_the_same_update_by_either_route():
     np.testing.assert_array_equal(D.theta, before)
     sgd.ascend()
     np.testing.assert_allclose(D.theta - before, .5 * D.grad, rtol=1e-12)
+
+
+def test_players_that_do_not_fit_are_refused_with_their_shapes():
+    for G, D in ((Net([Linear(2, 3)]), Net([Linear(4, 1)])), (Net([Linear(2, 4)]), Net([Linear(4, 2)]))):
+        with pytest.raises(ValueError, match="they end in"):
+            gan.Players(G, D, 5)
+
+
+def test_the_readme_shows_the_code_of_train_as_it_is():
+    import ast
+    import inspect
+    from pathlib import Path
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    shown = readme.split("```python\n")[1].split("```")[0]
+    loop = ast.parse(inspect.getsource(gan.train)).body[0].body[1:]              # without the docstring
+    assert ast.dump(ast.parse(shown)) == ast.dump(ast.Module(loop, []))
