@@ -239,7 +239,8 @@ def test_a_value_that_is_not_finite_names_the_iteration_the_player_and_the_last_
         original(path, sgd_g, sgd_d, about)
         sgd_g.net.theta[0] = np.nan
     monkeypatch.setattr(module.checkpoint, "save", save_then_poison)
-    with pytest.raises(FloatingPointError, match=r"iteration 3 \(epoch 2\): the generator's output .*last good checkpoint is .*checkpoint.npz"):
+    words = r"iteration 3 \(epoch 2\): the generator's output .*last good checkpoint is .*checkpoint.npz"
+    with pytest.raises(FloatingPointError, match=words):
         module.main(vars(module.parser().parse_args(["--data", data, "--epochs", "5", "--out", str(tmp_path), "--quiet"])))
     assert all(np.isfinite(a).all() for a in theta(tmp_path))
 
