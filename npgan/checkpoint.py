@@ -1,4 +1,4 @@
-"""Checkpoints: every parameter and its momentum by name in one .npz file, with what surrounds them as JSON. Never pickle."""
+"""Checkpoints: every parameter and its optimizer's memory by name in one .npz file, with what surrounds them as JSON. Never pickle."""
 
 import contextlib
 import json
@@ -33,7 +33,7 @@ def save(path, sgd_g, sgd_d, about):
     about, arrays = {**about, "format": FORMAT}, {}
     for player, sgd in (("G", sgd_g), ("D", sgd_d)):
         about[player] = {"layers": architecture(sgd.net), "dtype": str(sgd.net.theta.dtype), "t": sgd.t}
-        for key, flat in ((player, sgd.net.theta), (player + ".v", sgd.v)):
+        for key, flat in ((player, sgd.net.theta), *((f"{player}.{slot}", getattr(sgd, slot)) for slot in sgd.slots)):
             arrays |= {f"{key}.{name}": view for name, view in sgd.net.named(xp.asnumpy(flat)).items()}
     with replacing(path) as temporary:
         with open(temporary, "wb") as f:
@@ -92,7 +92,9 @@ def restore(path, sgd_g, sgd_d):
         if theirs != ours:
             raise ValueError(f"{path}: its {player} is {describe(theirs)}, but this run's is {describe(ours)}: "
                              "choose the settings it was made with, or start afresh elsewhere")
-        pairs += fitting(path, sgd.net, sgd.net.theta, arrays, player) + fitting(path, sgd.net, sgd.v, arrays, player + ".v")
+        pairs += fitting(path, sgd.net, sgd.net.theta, arrays, player)
+        for slot in sgd.slots:
+            pairs += fitting(path, sgd.net, getattr(sgd, slot), arrays, f"{player}.{slot}")
     for view, a in pairs:
         view[...] = xp.asarray(a)
     sgd_g.t, sgd_d.t = about["G"]["t"], about["D"]["t"]
@@ -113,7 +115,7 @@ def load(path):
     for player in "GD":
         try:
             layers = [LAYERS[name](*args) for name, *args in about[player]["layers"]]
-            stored = sum(a.size for name, a in arrays.items() if name.startswith(player + ".") and not name.startswith(player + ".v."))
+            stored = sum(a.size for name, a in arrays.items() if name[:2] == player + "." and name[2:3].isdigit())    # G.0.W, not G.v.0.W
             if size(layers) != stored:
                 raise ValueError(f"the layers of {player} have {size(layers)} parameters, the file has {stored}")
             net = Net(layers, about[player]["dtype"])

@@ -10,16 +10,27 @@ class Players:
     """G and D, and the buffers of their passes over one minibatch of m examples, made once.
 
     `g` is G's tape. `d` is D's, of 2m rows: the real examples above, the generated ones below, so that D's step is one pass.
-    `fake` is its lower half: the examples that G's step needs. ValueError where G's output is not D's input, or D's not one logit.
+    `fake` is its lower half: the examples that G's step needs. `x`, `Gz` and `dGz` are D's inputs and their gradient, an example a row.
+    With `pack` > 1 a row of D's is that many examples side by side: D judges samples together, and sees where they are all alike
+    (Lin, Khetan, Fanti, Oh 2018). With a `penalty` P (penalty.py) D ascends V - P. ValueError where G's output is not D's input,
+    or D's not one logit, or m not a number of packs.
     """
 
-    def __init__(self, G, D, m, objective=GAN, generator_loss="non-saturating"):
-        if G.shapes[-1] != D.shapes[0] or D.shapes[-1] != (1,):
-            raise ValueError(f"G must end in D's inputs {D.shapes[0]} and D in one logit (1,): they end in {G.shapes[-1]}, {D.shapes[-1]}")
+    def __init__(self, G, D, m, objective=GAN, generator_loss="non-saturating", pack=1, penalty=None):
+        n, *rest = G.shapes[-1]
+        if D.shapes[0] != (pack * n, *rest) or D.shapes[-1] != (1,):
+            raise ValueError(f"D must take {(pack * n, *rest)}, since G ends in {G.shapes[-1]} and pack = {pack}, and end in one logit "
+                             f"(1,): it takes {D.shapes[0]} and ends in {D.shapes[-1]}")
+        if m % pack:
+            raise ValueError(f"m = {m} examples do not make packs of {pack}")
         self.G, self.D, self.m, self.objective, self.generator_loss = G, D, m, objective, generator_loss
-        self.g, self.d = G.tape(m), D.tape(2 * m)
-        self.real, self.fake = self.d[:m], self.d[m:]
+        self.g, self.d = G.tape(m), D.tape(2 * m // pack)
+        self.real, self.fake = self.d[:m // pack], self.d[m // pack:]
         self.z = self.g.x[0]
+        self.x, self.Gz, self.dGz = (rows.reshape(m, n, *rest) for rows in (self.real.x[0], self.fake.x[0], self.fake.dx[0]))
+        self.penalty = penalty
+        if penalty:
+            penalty.prepare(D, m // pack)
 
 
 class Record(NamedTuple):
@@ -29,25 +40,27 @@ class Record(NamedTuple):
     V: Any                  # V(D, G) on D's minibatch, before its update
     D_x: Any                # mean D(x)
     D_Gz: Any               # mean D(G(z))
-    norm_d: Any             # |grad_theta_d V|
+    norm_d: Any             # |grad_theta_d V|; of V - P where there is a penalty
     norm_g: Any             # |grad_theta_g J|
 
 
 def discriminator_gradient(p, x, z):
     """D.grad = grad_theta_d V,  V = 1/m sum_i [ T(a(x_i)) - F(a(G(z_i))) ]   (equation 1: log D(x_i) + log(1 - D(G(z_i))))
 
-    x (m, ...) and z (m, n). Returns V, mean D(x), mean D(G(z)).
+    x (m, ...) and z (m, n). Returns V, mean D(x), mean D(G(z)). A penalty P makes D.grad the gradient of V - P; what is returned stays V.
     """
     p.g.x[0][...] = z
     p.G.forward(p.g)
-    p.real.x[0][...] = x
-    p.fake.x[0][...] = p.g.x[-1]
+    p.x[...] = x
+    p.Gz[...] = p.g.x[-1]
     p.D.forward(p.d)
 
     o, a_x, a_Gz = p.objective, p.real.x[-1], p.fake.x[-1]
-    p.real.dx[-1][...] = o.dT(a_x) / p.m
-    p.fake.dx[-1][...] = -o.dF(a_Gz) / p.m
+    p.real.dx[-1][...] = o.dT(a_x) / len(a_x)
+    p.fake.dx[-1][...] = -o.dF(a_Gz) / len(a_Gz)
     p.D.backward(p.d, inputs=False)
+    if p.penalty:
+        p.penalty(p.real, p.fake)
     return o.T(a_x).mean() - o.F(a_Gz).mean(), o.D(a_x).mean(), o.D(a_Gz).mean()
 
 
@@ -55,23 +68,26 @@ def generator_gradient(p, z):
     """G.grad = grad_theta_g 1/m sum_i J(a(G(z_i))),  J = log(1 - D(G(z_i))) (minimax) or -log D(G(z_i)) (non-saturating);  z (m, n)"""
     p.g.x[0][...] = z
     p.G.forward(p.g)
-    p.fake.x[0][...] = p.g.x[-1]
+    p.Gz[...] = p.g.x[-1]
     p.D.forward(p.fake)
     generator_backward(p)
 
 
 def generator_backward(p):
     """The chain rule of generator_gradient, from D's output on the generated examples back to G's parameters."""
-    p.fake.dx[-1][...] = p.objective.dJ(p.fake.x[-1], p.generator_loss) / p.m
+    a_Gz = p.fake.x[-1]
+    p.fake.dx[-1][...] = p.objective.dJ(a_Gz, p.generator_loss) / len(a_Gz)
     p.D.backward(p.fake, parameters=False)
-    p.g.dx[-1][...] = p.fake.dx[0]
+    p.g.dx[-1][...] = p.dGz
     p.G.backward(p.g, inputs=False)
 
 
 def sample(p, prior, rng, t):
-    """Everything random in a pass: the noise samples, and the dropout masks of D's tape t."""
+    """Everything random in a pass: the noise samples, the dropout masks of D's tape t, and in D's own step the penalty's points."""
     prior(rng, p.z)
     p.D.draw(t, rng)
+    if p.penalty and t is p.d:
+        p.penalty.draw(rng)
 
 
 def train(p, examples, prior, sgd_d, sgd_g, rng, iterations, k=1):

@@ -14,6 +14,7 @@ import numpy as np
 from npgan import backend as xp
 from npgan import gan, layers, objectives
 from npgan.net import Net
+from npgan.penalty import R1, GradientPenalty
 
 TOLERANCE = 1e-7
 
@@ -98,6 +99,29 @@ def check_layer(layer, inputs, m, seed=0):
         yield repr(layer), "x, twice", error(slopes, x, dy * layer.curvature(y))
 
 
+def check_second(make, inputs, m, seed=0):
+    """A row of Net.second: the slope of y along a random u at x, over theta, where x goes twice through the layer that `make` makes."""
+    rng, (n,), (k,) = np.random.default_rng(seed), inputs, make().outputs(inputs)
+
+    def linear(n, k):
+        return layers.Linear(n, k, layers.he, layers.constant(rng.standard_normal(k)))
+
+    net = Net([linear(3, n), make(), linear(k, n), make(), linear(k, 2)], "float64", seed)
+    t, s = net.tape(m), net.tape(m)
+    net.draw(t, xp.default_rng(seed))
+    for a in (t.x[0], t.dx[-1], s.x[0]):
+        a[...] = xp.asarray(rng.standard_normal(a.shape))
+
+    def Q():
+        net.forward(t)
+        net.backward(t, parameters=False)
+        return xp.vdot(s.x[0], t.dx[0])
+
+    Q()
+    net.second(t, s, xp.empty_like(net.theta))
+    yield f"grad_x y through {make()}", "theta", error(Q, net.theta, net.grad.copy())
+
+
 def check_objective(objective, m=50, seed=0):
     """Rows of T and F, and of G's loss J, as functions of a."""
     a = xp.asarray(np.random.default_rng(seed).uniform(-8, 8, m))
@@ -108,7 +132,7 @@ def check_objective(objective, m=50, seed=0):
         yield f"{objective.name}: {name}", "a", error(lambda f=f: f(a).sum(), a, df(a))
 
 
-def players(objective, loss, m=5, seed=0):
+def players(objective, loss, m=5, seed=0, penalty=None):
     """A small game in float64, with ReLU, maxout and dropout, the masks drawn; its x and z."""
     rng = np.random.default_rng(seed)
 
@@ -118,8 +142,10 @@ def players(objective, loss, m=5, seed=0):
     G = Net([linear(4, 8), layers.ReLU(), linear(8, 7), layers.Tanh(), linear(7, 6), layers.Sigmoid()], "float64", seed)
     D = Net([layers.Dropout(.8), linear(6, 15), layers.Maxout(3), layers.Dropout(.5), linear(5, 6), layers.Maxout(2), layers.Dropout(.5),
              linear(3, 1)], "float64", seed + 1)
-    p = gan.Players(G, D, m, objective, loss)
+    p = gan.Players(G, D, m, objective, loss, penalty=penalty)
     D.draw(p.d, xp.default_rng(seed))
+    if penalty:
+        penalty.draw(xp.default_rng(seed, 1))
     return p, xp.asarray(rng.random((m, 6))), xp.asarray(rng.standard_normal((m, 4)))
 
 
@@ -141,13 +167,27 @@ def check_steps(objective, seed=0):
         yield f"{objective.name}: G's simultaneous step, {loss}", "theta_g", error(J, p.G.theta, p.G.grad.copy())
 
 
+def check_penalty(penalty, seed=0):
+    """The row of D's step with a penalty: V - P over D's parameters."""
+    p, x, z = players(objectives.GAN, "non-saturating", seed=seed, penalty=penalty)
+
+    def V_P():
+        return gan.discriminator_gradient(p, x, z)[0] - penalty.P
+    V_P()
+    yield f"gan: D's step, {penalty}", "theta_d", error(V_P, p.D.theta, p.D.grad.copy())
+
+
 def rows():
     """Every check: (what, with respect to, examples, relative error)."""
     cases = [(lambda: layers.Linear(6, 4), (6,)), (lambda: layers.Maxout(3), (12,)), (lambda: layers.Dropout(.5), (8,)),
+             (lambda: layers.Noise(.3), (8,)),
              *((kind, (7,)) for kind in (layers.ReLU, layers.LeakyReLU, layers.Sigmoid, layers.Tanh, layers.Softplus))]
     for make, inputs in cases:
         for m in (1, 5):
             yield from ((what, of, m, e) for what, of, e in check_layer(make(), inputs, m))
+            yield from ((what, of, m, e) for what, of, e in check_second(make, inputs, m))
+    for penalty in (GradientPenalty(), R1()):
+        yield from ((what, of, 5, e) for what, of, e in check_penalty(penalty))
     for objective in objectives.OBJECTIVES.values():
         yield from ((what, of, 50, e) for what, of, e in check_objective(objective))
         yield from ((what, of, 5, e) for what, of, e in check_steps(objective))

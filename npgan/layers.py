@@ -5,6 +5,7 @@ A layer maps m examples at once, one example a row. Every input, output and grad
     forward(x, y)             y = f(x)
     backward(x, y, dy, dx)    dx = (df/dx)^T dy
     gradient(x, dy)           dW, db: the parameters' part of the same chain rule
+    pushforward(x, y, u, v)   v = (df/dx) u: how y moves when x moves along u (only what differentiates twice asks: Net.second)
 
 Inputs come first, then what is written; nothing is returned; x and y never alias. dy means dL/dy for whatever objective L is
 being differentiated, and so dx, dW, db. A layer that needs more than x and y (dropout its mask) says so with `extra`: the tape
@@ -66,6 +67,7 @@ class Layer:
 
     parameters = {}                  # name -> shape; the network sets self.<name> and its gradient self.d<name>
     inputs = None                    # shape of one example, where the layer fixes it
+    curved = False                   # whether f'' is anything but zero; then curvature(y) gives it
 
     def __init__(self, *args):
         self.args = args             # of the constructor: what repr prints and a checkpoint keeps
@@ -83,6 +85,9 @@ class Layer:
 
     def gradient(self, x, dy, *extra):
         """Nothing to do without parameters."""
+
+    def pushforward(self, x, y, u, v, *extra):
+        raise ValueError(f"{self}: has no pushforward, so no gradient penalty can go through it")
 
     def __repr__(self):
         return f"{type(self).__name__}({', '.join(map(str, self.args))})"
@@ -107,6 +112,9 @@ class Affine(Layer):
     def gradient(self, x, dy):
         self.outer(x, dy, self.dW)
         xp.sum(dy, axis=0, out=self.db)
+
+    def pushforward(self, x, y, u, v):
+        self.apply(u, v)
 
 
 class Linear(Affine):
@@ -136,6 +144,9 @@ class Elementwise(Layer):
 
     def backward(self, x, y, dy, dx):
         xp.multiply(dy, self.slope(y), out=dx)
+
+    def pushforward(self, x, y, u, v):
+        self.backward(x, y, u, v)    # df/dx is diagonal: its own transpose
 
     def curvature(self, y):
         return xp.zeros_like(y)      # piecewise linear, unless a subclass says otherwise
@@ -170,6 +181,8 @@ class LeakyReLU(Elementwise):
 class Sigmoid(Elementwise):
     """y = 1 / (1 + e^-x)"""
 
+    curved = True
+
     def forward(self, x, y):
         xp.sigmoid(x, out=y)
 
@@ -183,6 +196,8 @@ class Sigmoid(Elementwise):
 class Tanh(Elementwise):
     """y = tanh x"""
 
+    curved = True
+
     def forward(self, x, y):
         xp.tanh(x, out=y)
 
@@ -195,6 +210,8 @@ class Tanh(Elementwise):
 
 class Softplus(Elementwise):
     """y = log(1 + e^x)"""
+
+    curved = True
 
     def forward(self, x, y):
         xp.logaddexp(x, 0, out=y)
@@ -230,13 +247,23 @@ class Maxout(Layer):
         xp.max(self.split(x), axis=1, out=y.reshape(len(y), -1))
 
     def backward(self, x, y, dy, dx):
-        x, dx = self.split(x), self.split(dx)
-        y, dy = y.reshape(len(y), -1), dy.reshape(len(y), -1)
+        dx, dy = self.split(dx), dy.reshape(len(y), -1)
+        for i, largest in enumerate(self.largest(x, y)):
+            xp.multiply(dy, largest, out=dx[:, i])
+
+    def pushforward(self, x, y, u, v):
+        u, v = self.split(u), v.reshape(len(y), -1)
+        for i, largest in enumerate(self.largest(x, y)):
+            xp.copyto(v, u[:, i], where=largest)
+
+    def largest(self, x, y):
+        """For each piece, the units whose largest it is: every unit has one."""
+        x, y = self.split(x), y.reshape(len(y), -1)
         free = xp.ones_like(y, dtype=bool)                  # units whose largest piece is yet to come
         for i in range(self.args[0]):
             largest = (x[:, i] == y) & free
-            xp.multiply(dy, largest, out=dx[:, i])
             free ^= largest
+            yield largest
 
 
 class Dropout(Layer):
@@ -264,3 +291,35 @@ class Dropout(Layer):
 
     def backward(self, x, y, dy, dx, mask):
         xp.multiply(dy, mask, out=dx)
+
+    def pushforward(self, x, y, u, v, mask):
+        xp.multiply(u, mask, out=v)
+
+
+class Noise(Layer):
+    """y = x + e, e ~ N(0, sigma^2): instance noise, where D begins with it (Arjovsky and Bottou 2017; Sonderby et al. 2017).
+
+    A fresh tape's e is 0; `draw` draws it. `sigma` may be changed between steps: annealed.
+    """
+
+    def __init__(self, sigma):
+        super().__init__(sigma)
+        if not 0 <= sigma < math.inf:
+            raise ValueError(f"Noise({sigma}): sigma is a standard deviation, >= 0")
+        self.sigma = sigma
+
+    def extra(self, m, inputs, dtype):
+        return (xp.zeros((m, *inputs), dtype),)
+
+    def draw(self, rng, e):
+        rng.standard_normal(e.shape, e.dtype, e)
+        e *= self.sigma
+
+    def forward(self, x, y, e):
+        xp.add(x, e, out=y)
+
+    def backward(self, x, y, dy, dx, e):
+        dx[...] = dy
+
+    def pushforward(self, x, y, u, v, e):
+        v[...] = u

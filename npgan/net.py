@@ -76,6 +76,44 @@ class Net:
             if inputs or any(layer.parameters for layer in self.layers[:l]):
                 self.layers[l].backward(t.x[l], t.x[l + 1], t.dx[l + 1], t.dx[l], *t.extra[l])
 
+    def second(self, t, s, work):
+        """Differentiate the gradient: self.grad += grad_theta Q, where Q = sum_i <u_i, grad_x y(x_i)> is y's slope at x along given u.
+
+        For any P = sum_i h(grad_x y(x_i)) this is grad_theta P, if u_i = grad h at grad_x y(x_i). Before: forward(t), t.dx[-1] = 1 and
+        backward(t, parameters=False) on one tape, which is only read here, and u in s.x[0] of another. Two passes more:
+
+            forward      x_0 --> x_1 --> ... --> x_L = y     t.x     x_{l+1} = f_l(x_l)
+            backward     g_0 <-- g_1 <-- ... <-- g_L = 1     t.dx    g_l = J_l^T g_{l+1},  J_l = df_l/dx at x_l;  g_0 = grad_x y
+            1, up        u_0 --> u_1 --> ... --> u_L         s.x     u_{l+1} = J_l u_l,  so that Q = sum of u_L
+            2, down      e_0 <-- e_1 <-- ... <-- e_L = 0     s.dx    e_l = J_l^T e_{l+1} + c_l,  e_l = dQ/dx_l
+
+        So Q is the output of a network that sends pairs (x_l, u_l) up, and its gradient is that network's backward pass. An affine layer's
+        weights act in it twice: on u_{l+1} = A u_l, and there dQ/du_l is g_l, for pass 1 transposed is the backward pass; and on
+        x_{l+1} = A x_l + b. So dQ/dW = outer(u_l, g_{l+1}) + outer(x_l, e_{l+1}). In the first b does not occur: it shifts y, and tilts
+        nothing. In the second it does, because it shifts x_l, where the slopes above are taken: the slope of an elementwise layer in
+        u_{l+1} = f'(x_l) u_l changes with x_l, and that is c_l = f''(x_l) u_l g_{l+1}. Leave it out, and the gradient of every smooth
+        network is wrong. Linear maps, ReLU and maxout have f'' = 0 (but at kinks, of measure zero): without a curved layer all e are 0,
+        and pass 2 is not made.
+
+        `work` is a vector like theta, overwritten. ValueError where a layer cannot be differentiated twice.
+        """
+        dW = self.named(work)
+        for l, layer in enumerate(self.layers):                                             # 1, up
+            layer.pushforward(t.x[l], t.x[l + 1], s.x[l], s.x[l + 1], *t.extra[l])
+            if layer.parameters:
+                layer.outer(s.x[l], t.dx[l + 1], dW[f"{l}.W"])
+                layer.dW += dW[f"{l}.W"]
+        if any(layer.curved for layer in self.layers):
+            work[...] = self.grad                                                           # for gradient overwrites it
+            s.dx[-1][...] = 0
+            for l, layer in reversed(list(enumerate(self.layers))):                         # 2, down
+                layer.gradient(t.x[l], s.dx[l + 1], *t.extra[l])
+                if any(below.parameters for below in self.layers[:l]):
+                    layer.backward(t.x[l], t.x[l + 1], s.dx[l + 1], s.dx[l], *t.extra[l])
+                    if layer.curved:
+                        s.dx[l] += layer.curvature(t.x[l + 1]) * s.x[l] * t.dx[l + 1]
+            self.grad += work
+
     def __call__(self, x):
         """f(x) as a fresh array, without dropout. ValueError unless x is (m, *shape of one input)."""
         x = xp.asarray(x)

@@ -1,4 +1,6 @@
-"""Stochastic gradient ascent and descent with momentum, its schedules, and projections onto a set after each step."""
+"""Stochastic gradient ascent and descent, with momentum or Adam; schedules, and projections onto a set after each step."""
+
+import math
 
 from npgan import backend as xp
 
@@ -7,8 +9,10 @@ class Momentum:
     """v <- mu v + lr g;  ascend adds v to theta, descend takes it away.
 
     lr and mu are numbers, or schedules: functions of t, the number of updates so far. g is net.grad, theta is net.theta.
-    `project(net)`, if given, follows each update.
+    `project(net)`, if given, follows each update. `slots` names the vectors that it keeps from one update to the next.
     """
+
+    slots = ("v",)
 
     def __init__(self, net, lr, mu=0., project=None):
         self.net, self.lr, self.mu, self.project = net, lr, mu, project
@@ -22,14 +26,42 @@ class Momentum:
         self._step(-1)
 
     def _step(self, sign):
-        lr, mu = (value(self.t) if callable(value) else value for value in (self.lr, self.mu))
-        xp.momentum(self.net.theta, self.v, self.net.grad, lr, mu, sign)
+        self._update(sign, at(self.lr, self.t))
         self.t += 1
         if self.project:
             self.project(self.net)
 
+    def _update(self, sign, lr):
+        xp.momentum(self.net.theta, self.v, self.net.grad, lr, at(self.mu, self.t), sign)
+
+
+class Adam(Momentum):
+    """v <- b1 v + (1 - b1) g;  s <- b2 s + (1 - b2) g^2;  the step is lr sqrt(1 - b2^t) / (1 - b1^t) v / (sqrt s + eps)
+
+    For each number its own rate, by the size of its recent gradients (Kingma and Ba 2015, end of section 2). With b1 = 0: RMSProp.
+    """
+
+    slots = ("v", "s")
+
+    def __init__(self, net, lr, b1=.9, b2=.999, eps=1e-8, project=None):
+        super().__init__(net, lr, project=project)
+        self.b1, self.b2, self.eps = b1, b2, eps
+        self.s = xp.zeros_like(net.theta)
+
+    def _update(self, sign, lr):
+        b1, b2, g = self.b1, self.b2, self.net.grad
+        self.v += (1 - b1) * (g - self.v)
+        self.s += (1 - b2) * (g * g - self.s)
+        lr *= sign * math.sqrt(1 - b2 ** (self.t + 1)) / (1 - b1 ** (self.t + 1))
+        self.net.theta += lr * self.v / (xp.sqrt(self.s) + self.eps)
+
 
 # --- Schedules: functions of t, so that a resumed run needs no more than t -------------------------------------------------
+
+
+def at(value, t):
+    """The value of a number or of a schedule at t."""
+    return value(t) if callable(value) else value
 
 
 class Decay:

@@ -8,8 +8,32 @@ import pytest
 from npgan import backend
 from npgan.layers import Linear
 from npgan.net import Net
-from npgan.optim import Clip, Decay, MaxColumnNorm, Momentum, Ramp
+from npgan.optim import Adam, Clip, Decay, MaxColumnNorm, Momentum, Ramp
 from npgan.priors import Normal, Spherical, Uniform
+
+
+def test_adam_is_its_formula(xp):
+    """Against the algorithm as Kingma and Ba print it, with their bias-corrected moments."""
+    rng = np.random.default_rng(0)
+    net = Net([Linear(3, 2)], "float64")
+    for step, sign in (("ascend", 1), ("descend", -1)):
+        adam = Adam(net, lr=lambda t: .1 / (t + 1), b1=.8, b2=.95)
+        theta, m, v = xp.asnumpy(net.theta), 0, 0
+        for t in range(1, 6):
+            g = rng.standard_normal(8)
+            net.grad[...] = xp.asarray(g)
+            getattr(adam, step)()
+            m, v = .8 * m + .2 * g, .95 * v + .05 * g * g
+            theta = theta + sign * .1 / t * (m / (1 - .8 ** t)) / (np.sqrt(v / (1 - .95 ** t)) + 1e-8 / math.sqrt(1 - .95 ** t))
+            np.testing.assert_allclose(xp.asnumpy(net.theta), theta, rtol=1e-12)
+
+
+def test_adam_projects_after_its_update_and_stays_in_float32():
+    net = Net([Linear(3, 2)])
+    adam = Adam(net, .1, project=Clip(.01))
+    net.grad[...] = 1
+    adam.descend()
+    assert np.abs(net.theta).max() <= np.float32(.01) and {a.dtype.name for a in (net.theta, adam.v, adam.s)} == {"float32"}
 
 
 @pytest.mark.parametrize("size", [1, 5, backend.BLOCK, backend.BLOCK + 1, 3 * backend.BLOCK + 7])

@@ -1,4 +1,4 @@
-"""Each player's whole update against equation (1), written out in float64 NumPy that knows nothing of npgan."""
+"""Each player's whole update against its equation, written out in float64 NumPy that knows nothing of npgan."""
 
 import itertools
 
@@ -8,7 +8,7 @@ import pytest
 from npgan import gan
 from npgan.layers import Dropout, Linear, Maxout, ReLU, Sigmoid, Tanh, constant
 from npgan.net import Net
-from npgan.objectives import GAN
+from npgan.objectives import GAN, GENERATOR_LOSSES, OBJECTIVES
 from npgan.optim import Momentum
 
 M, NOISE, WIDTH, PIXELS, UNITS, PIECES = 4, 3, 6, 5, 4, 3
@@ -22,19 +22,53 @@ def G_(theta, z):
     return 1 / (1 + np.exp(-(np.maximum(z @ W0 + b0, 0) @ W1 + b1)))
 
 
-def D_(theta, x, masks):
+def a_(theta, x, masks):
     W0, b0, W1, b1 = theta
     h = (x * masks[0]) @ W0 + b0
     h = np.max([h[:, i * UNITS:(i + 1) * UNITS] for i in range(PIECES)], axis=0)
-    return 1 / (1 + np.exp(-((h * masks[1]) @ W1 + b1)[:, 0]))
+    return ((h * masks[1]) @ W1 + b1)[:, 0]
 
 
-def V(theta_d, theta_g, x, z, masks_x, masks_z):
-    return np.mean(np.log(D_(theta_d, x, masks_x))) + np.mean(np.log(1 - D_(theta_d, G_(theta_g, z), masks_z)))
+def sigmoid(a):
+    return 1 / (1 + np.exp(-a))
 
 
-LOSS = {"minimax": lambda theta_d, theta_g, z, masks: np.mean(np.log(1 - D_(theta_d, G_(theta_g, z), masks))),
-        "non-saturating": lambda theta_d, theta_g, z, masks: -np.mean(np.log(D_(theta_d, G_(theta_g, z), masks)))}
+def jeffrey(t):
+    """f*(t) as the supremum of u t - f(u), f = (u - 1) log u, over ever finer grids of s = log u."""
+    s, around = np.zeros_like(t), np.linspace(-1, 1, 25)[:, None]
+    for i in range(10):
+        grid = s + 12. ** (1 - i) * around
+        value = np.exp(grid) * t - (np.exp(grid) - 1) * grid
+        s = np.take_along_axis(grid, value.argmax(axis=0)[None], axis=0)
+    return value.max(axis=0)
+
+
+# g_f(a) and f*(t) as published (Goodfellow et al. 2014; Nowozin, Cseke, Tomioka 2016; the lecture), and V of them
+PUBLISHED = {
+    "gan": (lambda a: np.log(sigmoid(a)), lambda t: -np.log(1 - np.exp(t))),
+    "kl": (lambda a: a, lambda t: np.exp(t - 1)),
+    "reverse-kl": (lambda a: -np.exp(-a), lambda t: -1 - np.log(-t)),
+    "pearson": (lambda a: a, lambda t: t ** 2 / 4 + t),
+    "neyman": (lambda a: 1 - np.exp(-a), lambda t: 2 - 2 * np.sqrt(1 - t)),
+    "hellinger": (lambda a: 1 - np.exp(-a), lambda t: t / (1 - t)),
+    "jeffrey": (lambda a: a, jeffrey),
+    "jensen-shannon": (lambda a: np.log(2) - np.log(1 + np.exp(-a)), lambda t: -np.log(2 - np.exp(t))),
+    "total-variation": (lambda a: np.tanh(a) / 2, lambda t: t),
+    "alpha": (lambda a: a, lambda t: (t / 2 + 1) ** 3 / 1.5 - 1 / 1.5),
+    "wasserstein": (lambda a: a, lambda t: t),
+    "lecture-wasserstein": (sigmoid, lambda t: t - 1),
+}
+
+
+def V(name, theta_d, theta_g, x, z, masks_x, masks_z):
+    g, f_star = PUBLISHED[name]
+    return np.mean(g(a_(theta_d, x, masks_x))) - np.mean(f_star(g(a_(theta_d, G_(theta_g, z), masks_z))))
+
+
+def J(name, loss, theta_d, theta_g, z, masks):
+    g, f_star = PUBLISHED[name]
+    t = g(a_(theta_d, G_(theta_g, z), masks))
+    return {"minimax": -np.mean(f_star(t)), "non-saturating": -np.mean(t)}[loss]
 
 
 def differences(f, theta, h=1e-5):
@@ -50,19 +84,23 @@ def differences(f, theta, h=1e-5):
     return gradient
 
 
+GAMES = list(itertools.product(PUBLISHED, GENERATOR_LOSSES))
+
+
 # --- The same game in npgan ------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def game(request):
+    objective, loss = request.param
     rng = np.random.default_rng(7)
 
     def linear(n, k):
-        return Linear(n, k, constant(.5 * rng.standard_normal((n, k))), constant(.5 * rng.standard_normal(k)))
+        return Linear(n, k, constant(.3 * rng.standard_normal((n, k))), constant(.3 * rng.standard_normal(k)))
 
     G = Net([linear(NOISE, WIDTH), ReLU(), linear(WIDTH, PIXELS), Sigmoid()], "float64")
     D = Net([Dropout(.8), linear(PIXELS, UNITS * PIECES), Maxout(PIECES), Dropout(.5), linear(UNITS, 1)], "float64")
-    p = gan.Players(G, D, M, GAN, request.param)
+    p = gan.Players(G, D, M, OBJECTIVES[objective], loss)
     examples = itertools.cycle([rng.random((M, PIXELS)) for _ in range(3)])
     return p, examples
 
@@ -93,10 +131,10 @@ def oracle_step(theta, v, gradient, lr, mu, sign):
 
 
 @pytest.mark.parametrize("k", [1, 2])
-@pytest.mark.parametrize("game", LOSS, indirect=True)
-def test_two_iterations_of_algorithm_1_are_equation_1_followed_by_momentum(game, k, monkeypatch):
+@pytest.mark.parametrize("game", GAMES, indirect=True, ids=" ".join)
+def test_two_iterations_of_algorithm_1_are_the_objectives_equation_followed_by_momentum(game, k, monkeypatch):
     p, examples = game
-    lr_d, lr_g, mu = .07, .11, .6
+    objective, lr_d, lr_g, mu = p.objective.name, .07, .11, .6
     theta_d, theta_g = parameters(p.D), parameters(p.G)
     v_d, v_g = [np.zeros_like(a) for a in theta_d], [np.zeros_like(a) for a in theta_g]
 
@@ -114,11 +152,11 @@ def test_two_iterations_of_algorithm_1_are_equation_1_followed_by_momentum(game,
     for name, args, masks_x, masks_z in passes:
         if name == "discriminator_gradient":
             x, z = args
-            values.append(V(theta_d, theta_g, x, z, masks_x, masks_z))
-            oracle_step(theta_d, v_d, differences(lambda t: V(t, theta_g, x, z, masks_x, masks_z), theta_d), lr_d, mu, +1)
+            values.append(V(objective, theta_d, theta_g, x, z, masks_x, masks_z))
+            oracle_step(theta_d, v_d, differences(lambda t: V(objective, t, theta_g, x, z, masks_x, masks_z), theta_d), lr_d, mu, +1)
         else:
             z, = args
-            oracle_step(theta_g, v_g, differences(lambda t: LOSS[p.generator_loss](theta_d, t, z, masks_z), theta_g), lr_g, mu, -1)
+            oracle_step(theta_g, v_g, differences(lambda t: J(objective, p.generator_loss, theta_d, t, z, masks_z), theta_g), lr_g, mu, -1)
     for net, theta in ((p.D, theta_d), (p.G, theta_g)):
         for ours, expected in zip(parameters(net), theta):
             np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-8)
@@ -129,10 +167,10 @@ def test_two_iterations_of_algorithm_1_are_equation_1_followed_by_momentum(game,
     assert not any(np.array_equal(a, b) for a, b in itertools.combinations(drawn, 2)), "fresh masks for every pass"
 
 
-@pytest.mark.parametrize("game", LOSS, indirect=True)
+@pytest.mark.parametrize("game", GAMES, indirect=True, ids=" ".join)
 def test_the_simultaneous_update_takes_both_gradients_at_the_old_parameters_from_one_minibatch(game, monkeypatch):
     p, examples = game
-    lr_d, lr_g, mu = .07, .11, .6
+    objective, lr_d, lr_g, mu = p.objective.name, .07, .11, .6
     theta_d, theta_g = parameters(p.D), parameters(p.G)
     v_d, v_g = [np.zeros_like(a) for a in theta_d], [np.zeros_like(a) for a in theta_g]
     seen = []
@@ -146,8 +184,8 @@ def test_the_simultaneous_update_takes_both_gradients_at_the_old_parameters_from
 
     assert len(seen) == 2
     for x, z, masks_x, masks_z in seen:
-        g_d = differences(lambda t: V(t, theta_g, x, z, masks_x, masks_z), theta_d)
-        g_g = differences(lambda t: LOSS[p.generator_loss](theta_d, t, z, masks_z), theta_g)
+        g_d = differences(lambda t: V(objective, t, theta_g, x, z, masks_x, masks_z), theta_d)
+        g_g = differences(lambda t: J(objective, p.generator_loss, theta_d, t, z, masks_z), theta_g)
         oracle_step(theta_d, v_d, g_d, lr_d, mu, +1)
         oracle_step(theta_g, v_g, g_g, lr_g, mu, -1)
     for net, theta in ((p.D, theta_d), (p.G, theta_g)):
@@ -155,7 +193,7 @@ def test_the_simultaneous_update_takes_both_gradients_at_the_old_parameters_from
             np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-8)
 
 
-@pytest.mark.parametrize("game", ["minimax"], indirect=True)
+@pytest.mark.parametrize("game", [("gan", "minimax")], indirect=True, ids=" ".join)
 def test_the_simultaneous_update_refuses_k_above_one(game):
     p, examples = game
     with pytest.raises(ValueError, match="k = 2"):
@@ -223,8 +261,47 @@ def test_networks_of_other_layers_reach_the_same_update_by_either_route():
 
 def test_players_that_do_not_fit_are_refused_with_their_shapes():
     for G, D in ((Net([Linear(2, 3)]), Net([Linear(4, 1)])), (Net([Linear(2, 4)]), Net([Linear(4, 2)]))):
-        with pytest.raises(ValueError, match="they end in"):
+        with pytest.raises(ValueError, match="ends in"):
             gan.Players(G, D, 5)
+    with pytest.raises(ValueError, match=r"D must take \(6,\), since G ends in \(3,\) and pack = 2"):
+        gan.Players(Net([Linear(2, 3)]), Net([Linear(3, 1)]), 6, pack=2)
+    with pytest.raises(ValueError, match="m = 5 examples do not make packs of 2"):
+        gan.Players(Net([Linear(2, 3)]), Net([Linear(6, 1)]), 5, pack=2)
+
+
+@pytest.mark.parametrize("loss", GENERATOR_LOSSES)
+def test_a_packed_discriminator_judges_samples_side_by_side(loss):
+    """Both gradients against brute force over every parameter, of equation (1) over 3 packs of 2: D is a function of both."""
+    rng = np.random.default_rng(0)
+    G = Net([Linear(2, 3), Tanh()], "float64", 1)
+    D = Net([Linear(6, 4), Tanh(), Linear(4, 1)], "float64", 2)
+    p = gan.Players(G, D, 6, GAN, loss, pack=2)
+    x, z = rng.standard_normal((6, 3)), rng.standard_normal((6, 2))
+
+    def D_of(theta, x):
+        W0, b0, W1, b1 = theta
+        pairs = np.stack([np.concatenate([x[i], x[i + 1]]) for i in (0, 2, 4)])
+        return 1 / (1 + np.exp(-(np.tanh(pairs @ W0 + b0) @ W1 + b1)))
+
+    def G_of(theta, z):
+        return np.tanh(z @ theta[0] + theta[1])
+
+    theta_d, theta_g = ([a.copy() for a in net.named_parameters().values()] for net in (D, G))
+    found, _, _ = gan.discriminator_gradient(p, x, z)
+
+    def V(theta):
+        return np.mean(np.log(D_of(theta, x))) + np.mean(np.log(1 - D_of(theta, G_of(theta_g, z))))
+
+    def J(theta):
+        D_Gz = D_of(theta_d, G_of(theta, z))
+        return np.mean(np.log(1 - D_Gz)) if loss == "minimax" else -np.mean(np.log(D_Gz))
+
+    assert found == pytest.approx(V(theta_d), rel=1e-12)
+    for expected, g in zip(differences(V, theta_d), D.named(D.grad).values()):
+        np.testing.assert_allclose(g, expected, rtol=1e-7, atol=1e-9)
+    gan.generator_gradient(p, z)
+    for expected, g in zip(differences(J, theta_g), G.named(G.grad).values()):
+        np.testing.assert_allclose(g, expected, rtol=1e-7, atol=1e-9)
 
 
 def test_the_readme_shows_the_code_of_train_as_it_is():
