@@ -1,4 +1,6 @@
-"""The pictures of a run. Sheets of images are drawn with Pillow, which is quick enough for every epoch; curves with matplotlib."""
+"""The pictures of a run. Sheets of images are drawn with Pillow, which is quick enough for every epoch; all else with matplotlib."""
+
+import re
 
 import numpy as np
 
@@ -90,5 +92,60 @@ def curves(path, history, title):
         axis.legend(fontsize=8)
         axis.grid(alpha=.3)
     fig.suptitle(title)
+    save(path, fig)
+
+
+def save(path, fig, dpi=110):
     with replacing(path) as temporary:
-        fig.savefig(temporary, dpi=110)
+        fig.savefig(temporary, dpi=dpi)
+
+
+def movie(path, fig, draw, moments, ms=120):
+    """What draw(moment) puts on the figure, one frame each, as PATH.gif and as PATH.html: one page, pictures included, with a slider."""
+    from matplotlib import rc_context
+    from matplotlib.animation import HTMLWriter
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
+    canvas = FigureCanvasAgg(fig)
+    fig.set_dpi(80)
+    pages, writer = [], HTMLWriter(1000 / ms, embed_frames=True, default_mode="once")
+    with replacing(path + ".html") as temporary:
+        with rc_context({"animation.embed_limit": 200}), writer.saving(fig, temporary, fig.dpi):
+            for moment in moments:
+                draw(moment)
+                writer.grab_frame()                                             # draws; the canvas still holds it
+                pages.append(Image.fromarray(np.array(canvas.buffer_rgba())[..., :3]).quantize(64, dither=Image.Dither.NONE))
+        self_contained(temporary)
+    write(path + ".gif", pages[0], save_all=True, append_images=pages[1:], duration=[ms] * (len(pages) - 1) + [3000], loop=0, optimize=True)
+
+
+ICONS = {"minus": "&minus;", "fast-backward": "|&lt;&lt;", "step-backward": "|&lt;", "play fa-flip-horizontal": "&#9664;", "pause": "||",
+         "play": "&#9654;", "step-forward": "&gt;|", "fast-forward": "&gt;&gt;|", "plus": "+"}
+
+
+def self_contained(path):
+    """matplotlib's page fetches the signs on its buttons from the network: they become characters, and the page needs nothing else."""
+    with open(path, encoding="utf-8") as f:
+        text = re.sub(r'<link rel="stylesheet"\s[^>]*>', "", f.read())
+    for icon, sign in ICONS.items():
+        text = text.replace(f'<i class="fa fa-{icon}"></i>', sign)
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(text)
+
+
+def window(title):
+    """A figure in a window of its own, for --live; None, and a sentence that says so, where there is no display."""
+    import matplotlib.pyplot as plt
+    if plt.get_backend().lower() in ("agg", "pdf", "ps", "svg", "cairo", "template"):
+        print(f"--live: there is no display to open a window on (matplotlib's backend is {plt.get_backend()}); the film will show the same")
+        return None
+    plt.ion()
+    return plt.figure(title, (11, 5.5))
+
+
+def show(fig, draw):
+    """Draw on a live figure, and let its window breathe."""
+    import matplotlib.pyplot as plt
+    draw(fig)
+    fig.canvas.draw_idle()
+    plt.pause(.001)

@@ -1,8 +1,10 @@
 """What a run needs around the algorithm: epochs, progress, statistics, Ctrl-C. The players and their mathematics are in gan.py."""
 
+import argparse
 import contextlib
 import dataclasses
 import math
+import os
 import signal
 import sys
 import threading
@@ -125,3 +127,29 @@ def interruptible():
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def number(kind, least, above=False):
+    """An argparse type: a finite number of this kind, >= least, or > least."""
+    def parse(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not (least < value < math.inf if above else least <= value < math.inf):
+            what = "an integer" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what} {'>' if above else '>='} {least}")
+        return value
+    return parse
+
+
+def command(parser, main):
+    """A program's end: exit with what main(options) returns; with one sentence and 2 for what the user can mend, 130 at Ctrl-C."""
+    options = vars(parser.parse_args())
+    try:
+        sys.exit(main(options))
+    except (ValueError, OSError, ImportError, FloatingPointError) as e:
+        print(f"{os.path.basename(sys.argv[0])}: {e}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,127 @@
+"""Watch the theorems of Goodfellow et al. 2014 and of Arjovsky and Bottou 2017 hold, where G and D may be any functions.
+
+Two pictures: proposition2.png, p_g descending to p_data with D at its optimum at every step, and theorems.png, the optimal D, the
+criterion C(G), and what each of the generator's two losses has left as the distributions part. A few seconds.
+"""
+
+import argparse
+import math
+import os
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from npgan import backend as xp
+from npgan import plots, run, theory
+
+OUTCOMES, STEPS, RATE = 20, 120, .15
+DX = .01
+
+
+def parser():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
+                                epilog="NPGAN_BACKEND=cupy runs it on an NVIDIA GPU.")
+    p.add_argument("--out", metavar="DIR", default="runs/theory", help="where the pictures go (default %(default)s)")
+    p.add_argument("--seed", type=run.number(int, 0), metavar="N", default=0, help="of p_data and of p_g's start (default %(default)s)")
+    return p
+
+
+def main(given):
+    out, seed = given["out"], given["seed"]
+    if not out:
+        raise ValueError('--out "": name a folder')
+    os.makedirs(out, exist_ok=True)
+    proposition2(os.path.join(out, "proposition2.png"), seed)
+    theorems(os.path.join(out, "theorems.png"))
+    print(f"{out}: proposition2.png theorems.png")
+    return 0
+
+
+def proposition2(path, seed):
+    """The run of Proposition 2 on a discrete p_data: where p_g is after some steps, and how fast C(G) falls to -log 4."""
+    rng = np.random.default_rng(seed)
+    p_data, p_g = (rng.dirichlet(np.full(OUTCOMES, a)) for a in (1.5, 8))
+    p_g = p_g * np.exp(-.35 * np.arange(OUTCOMES))                       # far from p_data: nearly all of it on the left
+    start = p_data, p_g / p_g.sum()
+    p_data, p_g = map(xp.asarray, start)
+    p_gs = [p_g, *theory.descend(p_data, p_g, STEPS, RATE)]
+    excess = np.array([2 * theory.jsd(p_data, p) for p in p_gs])          # C + log 4, with all its digits
+    steps = np.arange(STEPS + 1)
+    last = steps >= STEPS // 2
+    measured, predicted = math.exp(np.polyfit(steps[last], np.log(excess[last]), 1)[0]), (1 - RATE / 2) ** 2
+    print(f"Proposition 2, {OUTCOMES} outcomes, rate {RATE}: C(G) goes from {theory.criterion(p_data, p_gs[0]):.6f} to "
+          f"{theory.criterion(p_data, p_gs[-1]):.6f} in {STEPS} steps (-log 4 = {-math.log(4):.6f})\n"
+          f"  C(G) + log 4 is multiplied by {measured:.4f} a step over the last {STEPS // 2}; (1 - rate/2)^2 = {predicted:.4f}")
+
+    fig = Figure((11, 4.2), layout="constrained")
+    left, right = fig.subplots(1, 2)
+    left.bar(steps[:OUTCOMES], start[0], color=".8", label="p_data")
+    shown = {0: "C3", 5: "C1", 15: "C2", 60: "C0"}
+    for step, colour in shown.items():
+        left.plot(xp.asnumpy(p_gs[step]), ".-", color=colour, label=f"p_g after {step} steps" if step else "p_g at the start")
+    left.set(xlabel="outcome", ylabel="probability", title="p_g goes to p_data", xticks=range(0, OUTCOMES, 2))
+    left.legend(fontsize=9)
+    right.semilogy(steps, excess, ".", color="C0", markersize=4, label="C(G) + log 4 = 2 JSD(p_data || p_g)")
+    line = excess[-1] * measured ** (steps - STEPS)
+    right.semilogy(steps, line, "k--", lw=1, label=f"fit to the last {STEPS // 2} steps: × {measured:.4f} a step\n"
+                                                   f"predicted: (1 - rate/2)² = {predicted:.4f}")
+    for step, colour in shown.items():
+        right.plot(step, excess[step], "o", color=colour)
+    right.set(xlabel="step", ylabel="nats", title="the criterion falls to its minimum")
+    right.legend(fontsize=9)
+    right.grid(alpha=.3)
+    fig.suptitle(f"Proposition 2: p_g descends C(G), D is at its optimum at every step (rate {RATE})")
+    plots.save(path, fig)
+
+
+def theorems(path):
+    fig = Figure((13, 4), layout="constrained")
+    peak, minimum, gradients = fig.subplots(1, 3)
+
+    y = 1 / (1 + np.exp(-np.linspace(-15, 15, 500)))
+    for a, b in ((1, 1), (2, 1), (1, 4)):
+        best = float(theory.optimal_discriminator([a], [b])[0])
+        line, = peak.plot(y, a * np.log(y) + b * np.log(1 - y), label=f"a = {a}, b = {b}: peak at {best:.3g}")
+        peak.plot(best, a * math.log(best) + b * math.log(1 - best), "o", color=line.get_color())
+    peak.set(xlabel="y, what D says at x", ylabel="a log y + b log(1 - y)", ylim=(-12, 0), xlim=(0, 1),
+             title="Proposition 1: D* = a / (a + b),\na = p_data(x), b = p_g(x)")
+    peak.legend(fontsize=9, loc="lower center")
+
+    x = np.arange(-12, 22, DX)
+    p_data = xp.asarray(normal(x, 0))
+    thetas = np.linspace(0, 10, 81)
+    C, minimax, nonsaturating = np.array([at(theta, x, p_data) for theta in thetas]).T
+    minimum.plot(thetas, C, label="C(G)")
+    minimum.axhline(0, color="k", ls="--", lw=1, label="0: supports that do not meet")
+    minimum.axhline(-math.log(4), color="k", ls=":", label="-log 4: p_g = p_data")
+    minimum.set(xlabel="θ, the distance of the means", ylabel="nats",
+                title="Theorem 1: C(G) = -log 4 + 2 JSD,\np_data = N(0, 1), p_g = N(θ, 1)")
+    minimum.legend(fontsize=9, loc="center right")
+    gradients.semilogy(thetas[1:], nonsaturating[1:], label="-log D: d/dθ [KL - 2 JSD]")
+    gradients.semilogy(thetas[1:], minimax[1:], label="log(1 - D): d/dθ 2 JSD")
+    gradients.set(xlabel="θ, the distance of the means", ylabel="gradient, nats per unit of θ",
+                  title="D = D* held fixed: the minimax gradient\nvanishes, that of -log D grows")
+    gradients.legend(fontsize=9, loc="lower left")
+    for axis in minimum, gradients, peak:
+        axis.grid(alpha=.3)
+    plots.save(path, fig)
+
+    print("p_data = N(0, 1), p_g = N(theta, 1), D = D* held fixed\n  theta       C(G)   d/dtheta of E[-log D]   of E[log(1 - D)]")
+    for theta in (.5, 1, 2, 4, 6, 8, 10):
+        print("{:7g}  {:9.6f}   {:21.5f}   {:16.5g}".format(theta, *(at(theta, x, p_data)[i] for i in (0, 2, 1))))
+
+
+def normal(x, mean):
+    return np.exp(-(x - mean) ** 2 / 2) / math.sqrt(2 * math.pi)
+
+
+def at(theta, x, p_data):
+    """C(G), and the two gradients of G, minimax and -log D, for p_g = N(theta, 1) on the grid x."""
+    p_g = normal(x, theta)
+    p_g, dp_g = xp.asarray(p_g), xp.asarray((x - theta) * p_g)
+    return (theory.criterion(p_data, p_g, DX), theory.minimax_gradient(p_data, p_g, dp_g, DX),
+            theory.nonsaturating_gradient(p_data, p_g, dp_g, DX))
+
+
+if __name__ == "__main__":
+    run.command(parser(), main)

@@ -1,0 +1,71 @@
+"""examples/theory.py as a user runs it: what it writes, says and refuses."""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from npgan import backend
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "theory.py"
+PICTURES = ["proposition2.png", "theorems.png"]
+
+
+def main(*args, pictures=True):
+    spec = importlib.util.spec_from_file_location("theory_example", EXAMPLE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not pictures:
+        module.plots = types.SimpleNamespace(save=lambda path, fig: None)
+    return module.main(vars(module.parser().parse_args([str(a) for a in args])))
+
+
+def shell(*args, **env):
+    environment = {**{k: v for k, v in os.environ.items() if not k.startswith("NPGAN")}, "OPENBLAS_NUM_THREADS": "1", **env}
+    return subprocess.run([sys.executable, str(EXAMPLE), *map(str, args)], capture_output=True, text=True, env=environment)
+
+
+def test_it_draws_two_pictures_and_prints_the_measured_rate_and_the_known_constants(tmp_path, capsys):
+    assert main("--out", tmp_path / "new") == 0
+    assert sorted(os.listdir(tmp_path / "new")) == PICTURES
+    for name in PICTURES:
+        with Image.open(tmp_path / "new" / name) as picture:
+            assert picture.width > 1000 and picture.height > 400
+    said = capsys.readouterr().out
+    measured, predicted = map(float, re.search(r"multiplied by ([\d.]+) a step.* = ([\d.]+)\n", said).groups())
+    assert predicted == .8556 and measured == pytest.approx(predicted, abs=2e-4)
+    for constant in ("0.26474", "0.60203", "1.55040", "3.86281", "0.23526", "0.39797", "4.4641e-06", "-log 4 = -1.386294"):
+        assert constant in said
+
+
+def test_the_whole_example_runs_on_the_stand_in_device_and_says_the_same(tmp_path, device, capsys):
+    assert main("--out", tmp_path, "--seed", 3) == 0 and device.counts["operations"] > 0
+    on_device = capsys.readouterr().out
+    backend.use("numpy")
+    main("--out", tmp_path, "--seed", 3, pictures=False)
+    assert capsys.readouterr().out == on_device
+    main("--out", tmp_path, "--seed", 4, pictures=False)
+    assert capsys.readouterr().out != on_device
+
+
+@pytest.mark.parametrize("args, env, words", [
+    (("--seed", "-1"), {}, "--seed: '-1' is not an integer >= 0"),
+    (("--seed", "1.5"), {}, "argument --seed: '1.5' is not an integer >= 0"),
+    (("--out", ""), {}, '--out "": name a folder'),
+    (("--out", __file__), {}, __file__),
+    ((), {"NPGAN_BACKEND": "torch"}, 'NPGAN_BACKEND: "torch" is unknown'),
+])
+def test_a_wrong_option_gets_one_clear_message_and_status_2(tmp_path, args, env, words):
+    done = shell("--out", tmp_path, *args, **env)
+    assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr
+
+
+def test_help_says_what_it_draws_and_names_every_option():
+    done = shell("--help")
+    assert done.returncode == 0 and all(word in done.stdout for word in ("--out", "--seed", "runs/theory", *PICTURES))
