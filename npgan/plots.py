@@ -7,6 +7,7 @@ import numpy as np
 from npgan.checkpoint import replacing
 
 INK, MARK = 255, (255, 208, 0)       # of captions, and of what is marked in a sheet
+FRAME = 11, 5.5                      # of a film and of a live window, in inches
 
 
 def tile(images, shape, columns, gap=2):
@@ -100,19 +101,20 @@ def save(path, fig, dpi=110):
         fig.savefig(temporary, dpi=dpi)
 
 
-def movie(path, fig, draw, moments, ms=120):
-    """What draw(moment) puts on the figure, one frame each, as PATH.gif and as PATH.html: one page, pictures included, with a slider."""
+def movie(path, draw, moments, ms=120):
+    """What draw(fig, moment) puts on a figure, one frame each, as PATH.gif and as PATH.html: one page, pictures included, with a slider."""
     from matplotlib import rc_context
     from matplotlib.animation import HTMLWriter
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
     from PIL import Image
+    fig = Figure(FRAME, dpi=80)
     canvas = FigureCanvasAgg(fig)
-    fig.set_dpi(80)
     pages, writer = [], HTMLWriter(1000 / ms, embed_frames=True, default_mode="once")
     with replacing(path + ".html") as temporary:
         with rc_context({"animation.embed_limit": 200}), writer.saving(fig, temporary, fig.dpi):
             for moment in moments:
-                draw(moment)
+                draw(fig, moment)
                 writer.grab_frame()                                             # draws; the canvas still holds it
                 pages.append(Image.fromarray(np.array(canvas.buffer_rgba())[..., :3]).quantize(64, dither=Image.Dither.NONE))
         self_contained(temporary)
@@ -140,7 +142,7 @@ def window(title):
         print(f"--live: there is no display to open a window on (matplotlib's backend is {plt.get_backend()}); the film will show the same")
         return None
     plt.ion()
-    return plt.figure(title, (11, 5.5))
+    return plt.figure(title, FRAME)
 
 
 def show(fig, draw):

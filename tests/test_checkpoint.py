@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 import npgan
 from npgan import checkpoint
-from npgan.layers import Dropout, LeakyReLU, Linear, Maxout, ReLU, Sigmoid
+from npgan.layers import Dropout, LeakyReLU, Linear, Maxout, Noise, ReLU, Sigmoid
 from npgan.net import Net
-from npgan.optim import Momentum
+from npgan.optim import Adam, Momentum
 
 
 def optimizers(width=4, dtype="float32", seed=0):
@@ -47,6 +47,29 @@ def test_what_is_saved_comes_back_to_the_bit(xp, tmp_path):
     for a, b in zip(saved, other):
         for x, y in zip(values(xp, a), values(xp, b)):
             np.testing.assert_array_equal(x, y)
+
+
+def test_adams_two_vectors_come_back_and_a_momentum_checkpoint_is_refused_in_one_sentence(xp, tmp_path, path):
+    def adams(seed):
+        nets = (Net([Linear(3, 4), ReLU(), Linear(4, 5)], seed=seed), Net([Noise(.3), Linear(5, 1)], seed=seed))
+        return [Adam(net, .1) for net in nets]
+
+    saved, other = adams(0), adams(1)
+    for sgd in saved:
+        for _ in range(3):
+            sgd.net.grad[...] = 1
+            sgd.ascend()
+    checkpoint.save(tmp_path / "adam.npz", *saved, {})
+    checkpoint.restore(tmp_path / "adam.npz", *other)
+    for a, b in zip(saved, other):
+        assert a.t == b.t == 3
+        for x, y in ((a.net.theta, b.net.theta), (a.v, b.v), (a.s, b.s)):
+            np.testing.assert_array_equal(xp.asnumpy(x), xp.asnumpy(y))
+    z = xp.asarray(np.random.default_rng(0).random((7, 3)), "float32")
+    G, D = npgan.load(tmp_path / "adam.npz")
+    np.testing.assert_array_equal(xp.asnumpy(D(G(z))), xp.asnumpy(saved[1].net(saved[0].net(z))))
+    with pytest.raises(ValueError, match=r"G\.s\.0\.W should be float32 \(3, 4\), but it is missing"):
+        checkpoint.restore(path, *(Adam(sgd.net, .1) for sgd in optimizers()))
 
 
 def test_load_gives_g_and_d_ready_to_use(xp, tmp_path):

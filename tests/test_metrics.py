@@ -7,6 +7,8 @@ import tracemalloc
 import device
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from npgan import backend as xp
 from npgan import metrics
@@ -239,6 +241,63 @@ def test_bad_input_to_parzen_is_one_sentence_that_names_the_argument(name, value
     ("train", lambda: metrics.anchors(ONES * np.nan, ONES, ONES, n=2)), ("data", lambda: metrics.nearest(ONES, ONES[:, :1])),
     ("x", lambda: metrics.nearest(ONES[:0], ONES)), ("centres", lambda: metrics.log_likelihoods(ONES, ONES[:0], [1.]))])
 def test_bad_input_elsewhere_is_one_sentence_that_names_the_argument(name, call):
+    with pytest.raises(ValueError, match=f"^{name}: [^\n]+$"):
+        call()
+
+
+# --- Toy data: mode coverage, Wasserstein on a line, Jensen-Shannon on a grid ------------------------------------------------
+
+
+SQUARE = np.array([[0, 0], [2, 0], [0, 2], [2, 2]], float)
+
+
+def test_mode_coverage_is_counted_as_by_hand(xp):
+    """Three samples at one mode, one at another, one beyond 3 sd of a third, one nowhere."""
+    samples = np.array([[0, 0], [.1, .1], [0, -.29], [2.2, 0], [0, 2.31], [1, 1.2]])
+    c = metrics.coverage(samples.astype("float32"), SQUARE, .1)
+    q = np.array([3, 1]) / 4
+    assert c.modes == 2 and c.high_quality == pytest.approx(4 / 6) and c.reverse_kl == pytest.approx((q * np.log(q * 4)).sum(), abs=1e-12)
+
+
+def test_all_modes_alike_is_reverse_kl_0_one_mode_is_log_k_and_none_is_nan(xp):
+    assert metrics.coverage(SQUARE, SQUARE, .1) == (4, 1, 0)
+    assert metrics.coverage(SQUARE[:1], SQUARE, .1) == (1, 1, pytest.approx(math.log(4)))
+    none = metrics.coverage(SQUARE + 1, SQUARE, .1)
+    assert none[:2] == (0, 0) and math.isnan(none.reverse_kl)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(-8, 8), min_size=1, max_size=7), st.lists(st.integers(-8, 8), min_size=1, max_size=7))
+def test_wasserstein_is_the_area_between_the_distribution_functions(x, y):
+    """W_1 = integral |F_x(t) - F_y(t)| dt: integers, so that it is a finite sum."""
+    F = [np.mean(np.array(a)[:, None] <= np.arange(-8, 9), axis=0) for a in (x, y)]
+    found = metrics.wasserstein(np.array(x, float)[:, None], np.array(y, float)[:, None])
+    assert found == pytest.approx(np.abs(F[0] - F[1]).sum(), abs=1e-12)
+
+
+def test_wasserstein_of_a_shift_is_the_shift_and_of_equal_sizes_pairs_in_order(xp, rng):
+    x, y = rng.standard_normal((2, 1000, 1)).astype("float32")
+    assert metrics.wasserstein(x, x + 3) == pytest.approx(3, rel=1e-6) and metrics.wasserstein(x, x[::-1].copy()) == 0
+    expected = np.abs(np.sort(x.ravel()).astype(float) - np.sort(y.ravel())).mean()
+    assert metrics.wasserstein(x, y) == pytest.approx(expected, rel=1e-12, abs=0)
+
+
+def test_jsd_on_a_grid_is_its_definition_0_for_equal_sets_and_log_2_for_sets_apart(xp, rng):
+    x, y = rng.random((300, 2)), rng.random((500, 2)) ** 2
+    p, q = (np.histogram2d(*a.T, 5, [(0, 1)] * 2)[0].ravel() / len(a) for a in (x, y))
+    m = (p + q) / 2
+    expected = sum((a[a > 0] * np.log(a[a > 0] / m[a > 0])).sum() for a in (p, q)) / 2
+    assert metrics.jsd(x, y, 0, 1, 5) == pytest.approx(expected, abs=1e-12)
+    assert metrics.jsd(x, x, 0, 1) == pytest.approx(0, abs=1e-12) and metrics.jsd(x, x + 5, 0, 6) == pytest.approx(math.log(2), abs=1e-12)
+    assert metrics.jsd(x - 9, x + 9, 0, 1) == pytest.approx(math.log(2), abs=1e-12)                     # outside: in the border's cells
+
+
+@pytest.mark.parametrize("name, call", [
+    ("samples", lambda: metrics.coverage(SQUARE * np.nan, SQUARE, .1)), ("modes", lambda: metrics.coverage(SQUARE, SQUARE[:, :1], .1)),
+    ("sd, within", lambda: metrics.coverage(SQUARE, SQUARE, 0)), ("x", lambda: metrics.wasserstein(SQUARE, SQUARE)),
+    ("y", lambda: metrics.wasserstein(SQUARE[:, :1], SQUARE)), ("y", lambda: metrics.wasserstein(SQUARE[:, :1], SQUARE[:0, :1])),
+    ("bins", lambda: metrics.jsd(SQUARE, SQUARE, 1, 1)), ("bins", lambda: metrics.jsd(SQUARE, SQUARE, 0, 1, 5000))])
+def test_bad_input_to_the_toy_metrics_is_one_sentence_that_names_the_argument(name, call):
     with pytest.raises(ValueError, match=f"^{name}: [^\n]+$"):
         call()
 

@@ -1,0 +1,66 @@
+"""The toy distributions: what is drawn follows the density that is stated, and the modes are where the protocol puts them."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from npgan import metrics
+from npgan.data import toy
+
+TOYS = {**toy.ON_A_LINE, **toy.IN_THE_PLANE}
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_samples_are_a_function_of_the_seed_in_float32_inside_the_extent(name):
+    data = TOYS[name]()
+    x = data.sample(5000, 3)
+    assert x.dtype == np.float32 and x.shape == (5000, 1 if name in toy.ON_A_LINE else 2)
+    np.testing.assert_array_equal(x, TOYS[name]().sample(5000, 3))
+    assert (x != data.sample(5000, 4)).any()
+    assert data.extent[0] < x.min() and x.max() < data.extent[1]
+    assert data.name == name and data.weights.sum() == pytest.approx(1, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_the_density_integrates_to_one_and_gives_each_cell_its_share_of_the_samples(name):
+    """One cell of a coarse grid holds a binomial number of samples, of probability the integral of the density over it."""
+    data = TOYS[name]()
+    d, (low, high) = data.centres.shape[1], data.extent
+    fine, cells, n = (4000, 40, 100_000) if d == 1 else (240 if data.sd < .05 else 120, 12, 100_000)
+    if name in ("ring", "grid"):                                       # their modes are too narrow for a grid over everything
+        c, low, high = data.centres[3], -6 * data.sd, 6 * data.sd
+        x = data.sample(n, 0) - c
+        shift = c
+    else:
+        x, shift = data.sample(n, 0), 0
+    at = low + (np.arange(fine) + .5) / fine * (high - low)
+    points = np.stack(np.meshgrid(*[at] * d, indexing="ij"), axis=-1).reshape(-1, d)
+    p = data.density(points + shift).reshape([fine] * d) * ((high - low) / fine) ** d
+    assert p.sum() == pytest.approx(1 / len(data.modes) if name in ("ring", "grid") else 1, rel=2e-3)
+    expected = n * p.reshape([cells, fine // cells] * d).sum(axis=tuple(range(1, 2 * d, 2)))
+    found, _ = np.histogramdd(x, [np.linspace(low, high, cells + 1)] * d)
+    assert np.abs(found - expected).max() <= 5 * np.sqrt(expected.max()) + .02 * expected.max()
+    assert (np.abs(found - expected) <= 6 * np.sqrt(expected + 4) + .02 * expected).all()
+
+
+def test_the_modes_are_those_of_the_published_protocol():
+    ring, grid = toy.ring(), toy.grid()
+    assert len(np.unique(np.round(ring.modes, 9), axis=0)) == 8 and ring.sd == .01 and ring.modes[0] == pytest.approx((1, 0))
+    np.testing.assert_allclose(np.linalg.norm(ring.modes, axis=1), 1)
+    assert sorted(map(tuple, grid.modes)) == sorted(itertools.product((-4, -2, 0, 2, 4), repeat=2)) and grid.sd == .05
+    for data, modes in ((ring, 8), (grid, 25)):
+        covered = metrics.coverage(data.sample(20_000, 0), data.modes, data.sd)
+        assert covered.modes == modes and covered.high_quality == pytest.approx(1 - np.exp(-4.5), abs=.004) and covered.reverse_kl < .002
+    assert all(TOYS[name]().modes is None for name in ("uniform", "line", "moons", "spiral", "swiss-roll"))
+
+
+def test_endless_minibatches_go_through_the_examples_epoch_after_epoch_in_new_orders(xp):
+    x = xp.asarray(np.arange(10.)[:, None])
+    stream = toy.endless(x, 4, 0)
+    seen = [xp.asnumpy(next(stream)).ravel() for _ in range(6)]
+    for epoch in (seen[:2], seen[2:4], seen[4:]):
+        assert len(set(np.concatenate(epoch))) == 8
+    assert not np.array_equal(seen[:2], seen[2:4])
+    again = toy.endless(x, 4, 0)
+    np.testing.assert_array_equal(seen, [xp.asnumpy(next(again)).ravel() for _ in range(6)])

@@ -1,0 +1,169 @@
+"""examples/figure1.py, toy2d.py and modes.py as a user runs them, briefly: what they write, say and refuse, on both array modules."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from npgan import backend, metrics
+from npgan.data import toy
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+BRIEF = {"figure1": ("--iterations", 6, "--frames", 2), "toy2d": ("--iterations", 6, "--frames", 2),
+         "modes": ("--iterations", 6, "--seeds", 1, "--workers", 1)}
+FILES = {"figure1": {"figure1.png", "convergence.png", "figure1.gif", "figure1.html", "result.json"},
+         "toy2d": {"toy2d.png", "toy2d.gif", "toy2d.html", "result.json"},
+         "modes": {"modes.md", "modes.png", "ring.json", "grid.json", "ring.npy", "grid.npy"}}
+
+
+def example(name):
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def main(name, out, *args):
+    module = example(name)
+    return module.main(vars(module.parser().parse_args([str(a) for a in (*BRIEF[name], "--quiet", "--out", out, *args)])))
+
+
+def shell(name, *args):
+    return subprocess.run([sys.executable, str(EXAMPLES / f"{name}.py"), *map(str, args)], capture_output=True, text=True,
+                          env={**os.environ, "OPENBLAS_NUM_THREADS": "1"})
+
+
+def no_film(monkeypatch):
+    from npgan import plots
+    monkeypatch.setattr(plots, "movie", lambda *args, **kwargs: None)
+
+
+@pytest.mark.parametrize("name", BRIEF)
+def test_it_writes_what_it_says(name, tmp_path, capsys):
+    assert main(name, tmp_path) == 0
+    assert set(os.listdir(tmp_path)) == FILES[name]
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said.startswith(str(tmp_path)) and set(said.split(": ")[1].split()) <= FILES[name]
+    for png in tmp_path.glob("*.png"):
+        assert Image.open(png).size[0] > 800
+    for gif in tmp_path.glob("*.gif"):
+        assert Image.open(gif).n_frames >= 3
+    for page in tmp_path.glob("*.html"):                                # holds its pictures, and asks the network for nothing
+        text = page.read_text()
+        assert text.count("data:image/png;base64") >= 3 and 'type="range"' in text
+        assert "http" not in text.replace("http://www.w3.org", "") and "fa fa-" not in text
+
+
+@pytest.mark.parametrize("name, keys", [("figure1", ("V", "sup_D_minus_half", "jsd")), ("toy2d", ("jsd_50x50",)), ("modes", ())])
+def test_the_stand_in_device_reaches_the_same_figures(name, keys, tmp_path, device, monkeypatch):
+    no_film(monkeypatch)
+    assert main(name, tmp_path / "device") == 0 and device.counts["operations"] > 1000
+    backend.use("numpy")
+    assert main(name, tmp_path / "numpy") == 0
+    results = [[json.loads((tmp_path / where / file).read_text()) for file in ("result.json", "grid.json")
+                if (tmp_path / where / file).exists()][0] for where in ("device", "numpy")]
+    for key in keys:
+        assert results[0][key] == pytest.approx(results[1][key], rel=1e-9, abs=0)
+    for ours, theirs in zip(results[0].get("rows", ()), results[1].get("rows", ())):
+        assert {k: v for k, v in ours.items() if k != "seconds"} == {k: v for k, v in theirs.items() if k != "seconds"}
+
+
+@pytest.mark.parametrize("data", toy.ON_A_LINE)
+def test_figure_1_draws_every_distribution_on_a_line(data, tmp_path, monkeypatch):
+    no_film(monkeypatch)
+    assert main("figure1", tmp_path, "--data", data) == 0 and (tmp_path / "figure1.png").exists()
+
+
+@pytest.mark.parametrize("data", toy.IN_THE_PLANE)
+def test_toy2d_trains_on_every_distribution_in_the_plane(data, tmp_path, monkeypatch):
+    no_film(monkeypatch)
+    assert main("toy2d", tmp_path, "--data", data, "--gamma", 0) == 0
+    assert ("high_quality" in json.loads((tmp_path / "result.json").read_text())) == (data in ("ring", "grid"))
+
+
+def test_the_density_of_g_is_that_of_a_histogram_of_its_samples():
+    """The exact pushforward of a G that folds, against a million draws."""
+    figure1 = example("figure1")
+    line = figure1.Line(toy.gaussian(), figure1.Uniform(1.))
+
+    def G(z):
+        return 2 * z ** 2 + z
+
+    p_g = line.pushforward(G(line.z))
+    found, _ = np.histogram(G(np.random.default_rng(0).uniform(-1, 1, 10 ** 6)), line.edges)
+    assert p_g.sum() * line.dx == pytest.approx(1, abs=1e-3)
+    np.testing.assert_allclose(p_g, found / 10 ** 6 / line.dx, rtol=.06, atol=.03)
+
+
+def test_v_and_the_suprema_are_exact_where_d_and_g_are_known():
+    """G = identity on U(-1, 1), D = 1/2 + a constant: V by hand, D* by hand."""
+    figure1 = example("figure1")
+    from npgan.layers import Linear, constant
+    from npgan.net import Net
+    line = figure1.Line(toy.uniform(-1., 1., .01), figure1.Uniform(1.))
+    G = Net([Linear(1, 1, constant(1), constant(0))])
+    D = Net([Linear(1, 1, constant(0), constant(.5))])
+    m = line.look(G, D, "", 0)
+    y = 1 / (1 + np.exp(-.5))
+    assert m.V == pytest.approx(np.log(y) + np.log(1 - y), rel=1e-4)
+    assert m.sup_half == pytest.approx(y - .5, rel=1e-5)
+    assert np.abs(m.D_star[np.abs(line.x) < .9] - .5).max() < 2e-3
+
+
+def test_modes_goes_on_where_it_was_and_refuses_other_settings(tmp_path, capsys):
+    assert main("modes", tmp_path, "--data", "ring") == 0
+    first = json.loads((tmp_path / "ring.json").read_text())["rows"]
+    assert main("modes", tmp_path, "--data", "ring", "--seeds", 2, "--resume") == 0
+    rows = json.loads((tmp_path / "ring.json").read_text())["rows"]
+    assert rows[:1] == first and [row["seed"] for row in rows] == [0, 1] and "npgan, 2 seeds" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="was made with .*give the same options"):
+        main("modes", tmp_path, "--data", "ring", "--resume", "--gamma", .5)
+    (tmp_path / "ring.json").write_text("{}")
+    with pytest.raises(ValueError, match="--resume: .*ring.json is not a result of this example"):
+        main("modes", tmp_path, "--data", "ring", "--resume")
+
+
+def test_seeds_in_processes_are_the_seeds_in_this_one(tmp_path):
+    """And what is scored is what the protocol says of the samples that are kept."""
+    arguments = ("--data", "ring", "--iterations", 6, "--seeds", 2, "--quiet")
+    run = shell("modes", *arguments, "--workers", 2, "--out", tmp_path / "two")
+    assert run.returncode == 0, run.stderr
+    assert main("modes", tmp_path / "one", "--data", "ring", "--seeds", 2) == 0
+    rows = [json.loads((tmp_path / n / "ring.json").read_text())["rows"] for n in ("one", "two")]
+    for a, b in zip(*rows):
+        assert {**a, "seconds": 0} == {**b, "seconds": 0}
+    np.testing.assert_array_equal(np.load(tmp_path / "one" / "ring.npy"), np.load(tmp_path / "two" / "ring.npy"))
+    ring = toy.ring()
+    assert metrics.coverage(np.load(tmp_path / "one" / "ring.npy"), ring.modes, ring.sd)._asdict().items() <= rows[0][0].items()
+
+
+def test_packing_and_noise_take_part_in_modes(tmp_path):
+    kept = []
+    for i, more in enumerate(((), ("--pack", 2), ("--noise", .5), ("--gamma", 0))):
+        assert main("modes", tmp_path / str(i), "--data", "ring", *more) == 0
+        kept.append(np.load(tmp_path / str(i) / "ring.npy"))
+    assert all(not np.array_equal(a, b) for i, a in enumerate(kept) for b in kept[:i])
+
+
+@pytest.mark.parametrize("name, args, words", [
+    ("figure1", ("--data", "moons"), "invalid choice: 'moons'"), ("figure1", ("--iterations", "0"), "'0' is not an integer >= 1"),
+    ("figure1", ("--out", ""), '--out "": name a folder'), ("toy2d", ("--gamma", "nan"), "'nan' is not a number >= 0"),
+    ("toy2d", ("--out", __file__), Path(__file__).name), ("modes", ("--pack", "3"), "--pack 3: m = 128 examples do not make packs"),
+    ("modes", ("--seeds", "x"), "'x' is not an integer >= 1")])
+def test_what_cannot_be_done_ends_in_one_sentence_and_status_2(name, args, words, tmp_path):
+    run = shell(name, *(args if "--out" in args else (*args, "--out", tmp_path)))
+    assert run.returncode == 2 and words in run.stderr and "Traceback" not in run.stderr
+
+
+def test_live_says_so_where_there_is_no_display(tmp_path, monkeypatch, capsys):
+    no_film(monkeypatch)
+    import matplotlib.pyplot
+    monkeypatch.setattr(matplotlib.pyplot, "get_backend", lambda: "agg")
+    assert main("toy2d", tmp_path, "--live") == 0
+    assert "there is no display to open a window on" in capsys.readouterr().out
