@@ -8,6 +8,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import signal
 import time
 
 import numpy as np
@@ -26,7 +27,7 @@ WIDTH, HIDDEN, NOISE, M, SAMPLES = 128, 3, 2, 128, 2500     # both players' hidd
 LR_G, LR_D = .002, .004                                     # of Adam, constant in the first half, then falling linearly to 0
 
 # scale: the players see x / scale; R1's gamma is in its units
-SETTINGS = {"ring": dict(iterations=10_000, scale=1., gamma=.003), "grid": dict(iterations=24_000, scale=2., gamma=.01)}
+SETTINGS = {"ring": dict(iterations=10_000, scale=1., gamma=.02), "grid": dict(iterations=24_000, scale=2., gamma=.01)}
 
 PUBLISHED = {       # modes, % high quality, of the ring; the same and reverse KL of the grid: mean (+- standard error)
     "GAN (VEEGAN paper)": ("1", "99.3", "3.3", ".5", ""),
@@ -43,7 +44,7 @@ def parser():
     p.add_argument("--data", choices=SETTINGS, help="only one of them")
     p.add_argument("--seeds", type=run.number(int, 1), default=10, metavar="N", help="seeds 0 to N - 1 (default 10)")
     p.add_argument("--iterations", type=run.number(int, 1), metavar="N", help="of Algorithm 1 (default: ring 10000, grid 24000)")
-    p.add_argument("--gamma", type=run.number(float, 0), help="weight of the R1 penalty; 0: none (default: ring .003, grid .01)")
+    p.add_argument("--gamma", type=run.number(float, 0), help="weight of the R1 penalty; 0: none (default: ring .02, grid .01)")
     p.add_argument("--pack", type=run.number(int, 1), default=1, metavar="P", help="D judges P samples side by side (default 1)")
     p.add_argument("--noise", type=run.number(float, 0), default=0., metavar="SIGMA",
                    help="instance noise on D's inputs, annealed to 0 over the first half (default 0)")
@@ -120,7 +121,8 @@ def results(jobs, workers):
         yield from map(play, jobs)
         return
     os.environ.update({f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "MKL", "OMP")})       # read by the new processes
-    with multiprocessing.get_context("spawn").Pool(min(workers, len(jobs))) as pool:
+    ignore = signal.signal, (signal.SIGINT, signal.SIG_IGN)              # Ctrl-C goes to them all: this process ends the others
+    with multiprocessing.get_context("spawn").Pool(min(workers, len(jobs)), *ignore) as pool:
         yield from pool.imap_unordered(play, jobs)
 
 

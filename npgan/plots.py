@@ -146,8 +146,9 @@ def window(title):
 
 
 def show(fig, draw):
-    """Draw on a live figure, and let its window breathe."""
+    """Draw on a live figure, and let its window breathe; nothing once the window has been closed."""
     import matplotlib.pyplot as plt
-    draw(fig)
-    fig.canvas.draw_idle()
-    plt.pause(.001)
+    if plt.fignum_exists(fig.number):
+        draw(fig)
+        fig.canvas.draw_idle()
+        plt.pause(.001)

@@ -3,8 +3,10 @@
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +143,24 @@ def test_seeds_in_processes_are_the_seeds_in_this_one(tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "one" / "ring.npy"), np.load(tmp_path / "two" / "ring.npy"))
     ring = toy.ring()
     assert metrics.coverage(np.load(tmp_path / "one" / "ring.npy"), ring.modes, ring.sd)._asdict().items() <= rows[0][0].items()
+
+
+def test_ctrl_c_keeps_the_seeds_that_are_done_and_leaves_no_process_behind(tmp_path):
+    arguments = ["--data", "ring", "--iterations", "400", "--seeds", "20", "--workers", "2", "--quiet", "--out", str(tmp_path)]
+    run = subprocess.Popen([sys.executable, str(EXAMPLES / "modes.py"), *arguments], start_new_session=True, stdout=subprocess.PIPE,
+                           stderr=subprocess.PIPE, text=True)
+    deadline = time.time() + 60
+    while time.time() < deadline and not (tmp_path / "ring.json").exists():
+        time.sleep(.1)
+    os.killpg(run.pid, signal.SIGINT)                                   # as a terminal does: to all of its processes
+    out, err = run.communicate(timeout=30)
+    assert run.returncode == 130 and "the same command with --resume goes on" in out and "Traceback" not in err
+    done = len(json.loads((tmp_path / "ring.json").read_text())["rows"])
+    assert 0 < done < 20
+    with pytest.raises(ProcessLookupError):
+        for _ in range(100):
+            os.killpg(run.pid, 0)                                       # until nothing is left of them
+            time.sleep(.1)
 
 
 def test_packing_and_noise_take_part_in_modes(tmp_path):
