@@ -19,7 +19,7 @@ from npgan.data import toy
 from npgan.gan import Players, discriminator_gradient, generator_gradient, sample, train
 from npgan.layers import Linear, Tanh, constant, uniform
 from npgan.net import Net
-from npgan.objectives import GAN
+from npgan.objectives import OBJECTIVES
 from npgan.optim import Adam
 from npgan.penalty import R1
 from npgan.priors import Uniform
@@ -35,6 +35,7 @@ def parser():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     p.add_argument("--data", choices=toy.ON_A_LINE, default="gaussian", help="p_data (default gaussian)")
     p.add_argument("--iterations", type=run.number(int, 1), default=2000, metavar="N", help="of Algorithm 1 (default 2000)")
+    run.game(p)
     p.add_argument("--frames", type=run.number(int, 2), default=50, metavar="N", help="of the film, about (default 50)")
     p.add_argument("--seed", type=run.number(int, 0), default=0, metavar="N", help="seed of all random numbers (default 0)")
     p.add_argument("--out", default="runs/figure1", metavar="DIR", help="where everything goes (default runs/figure1)")
@@ -52,7 +53,7 @@ class Moment(NamedTuple):
     p_g: np.ndarray         # density of G(z) there
     D_star: np.ndarray      # p_data / (p_data + p_g)
     Gz: np.ndarray          # G at equally spaced z
-    V: float                # V(D, G), by quadrature
+    V: float                # V(D, G) - f(1), by quadrature: its excess over the value at p_g = p_data, for gan -log 4
     sup: float              # sup |D - D*| over the region that holds 99 % of p_data
     sup_half: float         # sup |D - 1/2| over it
 
@@ -69,15 +70,15 @@ class Line:
         likely = np.argsort(-self.p_data)
         self.mass = np.sort(likely[:1 + np.searchsorted(np.cumsum(self.p_data[likely]) * self.dx, .99)])
 
-    def look(self, G, D, caption, iteration):
-        def host(net, x):
-            return xp.asnumpy(net(xp.asarray(x[:, None], "float32")))[:, 0].astype(float)
+    def look(self, p, caption, iteration):
+        def host(net, x, f=lambda y: y):
+            return xp.asnumpy(f(net(xp.asarray(x[:, None], "float32")).astype("float64")))[:, 0]
 
-        Gz, a = host(G, self.z), host(D, self.x)
+        o, Gz = p.objective, host(p.G, self.z)
         p_g = self.pushforward(Gz)
-        D_x, D_star = xp.asnumpy(GAN.D(xp.asarray(a))), xp.asnumpy(theory.optimal_discriminator(self.p_data, p_g))
-        V = (self.p_data * self.dx * log_D(a)).sum() + log_D(-host(D, Gz)).mean()      # log(1 - D) = log sigmoid(-a)
-        return Moment(caption, iteration, D_x, p_g, D_star, Gz, V,
+        D_x, D_star = host(p.D, self.x, o.D), xp.asnumpy(theory.optimal_discriminator(self.p_data, p_g))
+        V = (self.p_data * self.dx * host(p.D, self.x, o.T)).sum() - host(p.D, Gz, o.F).mean()
+        return Moment(caption, iteration, D_x, p_g, D_star, Gz, V - least(o),
                       np.abs(D_x - D_star)[self.mass].max(), np.abs(D_x - .5)[self.mass].max())
 
     def pushforward(self, Gz):
@@ -87,8 +88,9 @@ class Line:
         return np.diff(below) / self.dx
 
 
-def log_D(a):
-    return xp.asnumpy(GAN.T(xp.asarray(a)))
+def least(objective):
+    """f(1), what V comes to as p_g comes to p_data, D at its optimum: -log 4 for gan."""
+    return float(objective.f(xp.asarray(1.))) if objective.f else 0.
 
 
 def training(line, p, examples, prior, sgd_d, sgd_g, rng, iterations, frames):
@@ -97,7 +99,7 @@ def training(line, p, examples, prior, sgd_d, sgd_g, rng, iterations, frames):
     first = iterations // 5
 
     def look(caption="", iteration=first):
-        return line.look(p.G, p.D, caption, iteration)
+        return line.look(p, caption, iteration)
 
     def whole(begin, n):
         for record in train(p, examples, prior, sgd_d, sgd_g, rng, n, K):
@@ -141,7 +143,7 @@ def main(given):
     G = Net([Linear(1, WIDTH, uniform(2), uniform(2)), Tanh(), Linear(WIDTH, WIDTH), Tanh(), Linear(WIDTH, 1, uniform(.3), constant(1.))],
             seed=2 * seed)
     D = Net([Linear(1, WIDTH, uniform(1), uniform(3)), Tanh(), Linear(WIDTH, WIDTH), Tanh(), Linear(WIDTH, 1)], seed=2 * seed + 1)
-    p = Players(G, D, M, penalty=R1(GAMMA))
+    p = Players(G, D, M, OBJECTIVES[given["objective"]], given["generator_loss"], penalty=R1(GAMMA))
 
     def falling(lr, updates):
         return lambda t: lr * min(1, 2 * max(1 - t / updates, 0))
@@ -156,12 +158,12 @@ def main(given):
     with tqdm(total=iterations, unit="it", disable=given["quiet"], dynamic_ncols=True) as bar:
         for moment in training(line, p, examples, prior, sgd_d, sgd_g, xp.default_rng(seed), iterations, given["frames"]):
             moments.append(moment)
-            bar.set_postfix_str(f"V + log 4 {moment.V + math.log(4):+.4f}, sup |D - 1/2| {moment.sup_half:.3f}", refresh=False)
+            bar.set_postfix_str(f"V - f(1) {moment.V:+.4f}, sup |D - 1/2| {moment.sup_half:.3f}", refresh=False)
             bar.update(moment.iteration - bar.n)
             if not np.isfinite(moment.V):
                 raise FloatingPointError(f"iteration {moment.iteration}: V is not finite; take another --seed")
             if shown:
-                plots.show(shown, lambda fig: frame(fig, line, moments, given["data"], iterations))
+                plots.show(shown, lambda fig: frame(fig, line, moments, given["data"], iterations, least(p.objective)))
     seconds = time.perf_counter() - begun
 
     from matplotlib.figure import Figure
@@ -173,20 +175,21 @@ def main(given):
     fig.legend(*fig.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
     plots.save(os.path.join(out, "figure1.png"), fig)
     fig = Figure((9, 3.4), layout="constrained")
-    convergence(fig.subplots(1, 2), moments, iterations)
+    convergence(fig.subplots(1, 2), moments, iterations, least(p.objective))
     plots.save(os.path.join(out, "convergence.png"), fig)
     print("The film ...")
-    plots.movie(os.path.join(out, "figure1"), lambda fig, i: frame(fig, line, moments[:i], given["data"], iterations),
+    plots.movie(os.path.join(out, "figure1"), lambda fig, i: frame(fig, line, moments[:i], given["data"], iterations, least(p.objective)),
                 range(1, len(moments) + 1))
 
     last = moments[-1]
-    result = {"data": given["data"], "seed": seed, "backend": xp.name(), "iterations": iterations, "seconds": seconds, "V": last.V,
-              "V_plus_log_4": last.V + math.log(4), "sup_D_minus_D_star": last.sup, "sup_D_minus_half": last.sup_half,
-              "jsd": theory.jsd(line.p_data / line.p_data.sum(), last.p_g / last.p_g.sum())}
+    best = least(p.objective)
+    result = {**{key: given[key] for key in ("data", "seed", "objective", "generator_loss", "iterations")}, "backend": xp.name(),
+              "seconds": seconds, "V": last.V + best, "V_minus_f_1": last.V, "sup_D_minus_D_star": last.sup,
+              "sup_D_minus_half": last.sup_half, "jsd": theory.jsd(line.p_data / line.p_data.sum(), last.p_g / last.p_g.sum())}
     with checkpoint.replacing(os.path.join(out, "result.json")) as temporary, open(temporary, "w") as f:
         json.dump(result, f, indent=1)
-    print(f"{iterations} iterations in {seconds:.0f} s: V + log 4 = {result['V_plus_log_4']:+.4f}; where 99 % of p_data are, "
-          f"sup |D - 1/2| = {last.sup_half:.3f}, sup |D - D*| = {last.sup:.3f}; JSD(p_data || p_g) = {result['jsd']:.4f} nats\n"
+    print(f"{iterations} iterations in {seconds:.0f} s: V - ({best:.4f}) = {last.V:+.4f}; where 99 % of p_data are, sup |D - 1/2| = "
+          f"{last.sup_half:.3f}, sup |D - D*| = {last.sup:.3f}; JSD(p_data || p_g) = {result['jsd']:.4f} nats\n"
           f"{out}: figure1.png convergence.png figure1.gif figure1.html result.json")
     return 0
 
@@ -216,11 +219,11 @@ def panel(axis, line, moment):
     axis.spines[["top", "right", "bottom"]].set_visible(False)
 
 
-def convergence(axes, moments, iterations):
-    """V against -log 4, and D against the theorem's optimum for the G of the moment and against 1/2, its end."""
+def convergence(axes, moments, iterations, least):
+    """V against -log 4 (f(1) of another divergence), D against the theorem's optimum for the G of the moment and against 1/2, its end."""
     t = [m.iteration for m in moments]
-    axes[0].plot(t, [m.V for m in moments], lw=1, label="V(D, G)")
-    axes[0].axhline(-math.log(4), color="k", ls=":", label="-log 4")
+    axes[0].plot(t, [m.V + least for m in moments], lw=1, label="V(D, G)")
+    axes[0].axhline(least, color="k", ls=":", label="-log 4" if least == -math.log(4) else f"f(1) = {least:g}")
     axes[0].set_ylabel("nats")
     axes[1].plot(t, [m.sup for m in moments], lw=1, label="sup |D - D*|")
     axes[1].plot(t, [m.sup_half for m in moments], lw=1, label="sup |D - 1/2|")
@@ -234,7 +237,7 @@ def convergence(axes, moments, iterations):
         axis.grid(alpha=.3)
 
 
-def frame(fig, line, moments, name, iterations):
+def frame(fig, line, moments, name, iterations, least):
     """One frame of the film: the panel of the last moment, and the curves so far."""
     fig.clf()
     grid = fig.add_gridspec(2, 2, width_ratios=(3, 2), left=.05, right=.98, top=.92, bottom=.1, hspace=.35)
@@ -245,7 +248,7 @@ def frame(fig, line, moments, name, iterations):
     axis.set_title(f"{name}, " + (f"iteration {last.iteration} of Algorithm 1" if last.iteration else "before Algorithm 1"), fontsize=11)
     if last.caption:
         axis.text(.98, .84, last.caption, transform=axis.transAxes, ha="right", va="top", fontsize=11)
-    convergence([fig.add_subplot(grid[0, 1]), fig.add_subplot(grid[1, 1])], moments, iterations)
+    convergence([fig.add_subplot(grid[0, 1]), fig.add_subplot(grid[1, 1])], moments, iterations, least)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from npgan.data import toy
 from npgan.gan import Players, train
 from npgan.layers import LeakyReLU, Linear, Noise, ReLU, he
 from npgan.net import Net
+from npgan.objectives import OBJECTIVES
 from npgan.optim import Adam
 from npgan.penalty import R1
 from npgan.priors import Normal
@@ -44,6 +45,7 @@ def parser():
     p.add_argument("--data", choices=SETTINGS, help="only one of them")
     p.add_argument("--seeds", type=run.number(int, 1), default=10, metavar="N", help="seeds 0 to N - 1 (default 10)")
     p.add_argument("--iterations", type=run.number(int, 1), metavar="N", help="of Algorithm 1 (default: ring 10000, grid 24000)")
+    run.game(p)
     p.add_argument("--gamma", type=run.number(float, 0), help="weight of the R1 penalty; 0: none (default: ring .02, grid .01)")
     p.add_argument("--pack", type=run.number(int, 1), default=1, metavar="P", help="D judges P samples side by side (default 1)")
     p.add_argument("--noise", type=run.number(float, 0), default=0., metavar="SIGMA",
@@ -57,7 +59,7 @@ def parser():
 
 def play(job):
     """One seed's whole training: its coverage, its time and its samples. FloatingPointError if they are not finite."""
-    data, seed, iterations, scale, gamma, pack, sigma = job
+    data, seed, iterations, scale, gamma, pack, sigma, objective, loss = job
     toys, begun = getattr(toy, data)(), time.perf_counter()
     noise, layers = Noise(sigma), {}
     for player, n, unit in (("G", NOISE, ReLU), ("D", 2 * pack, LeakyReLU)):
@@ -67,7 +69,7 @@ def play(job):
             n = WIDTH
     G = Net([*layers["G"], Linear(WIDTH, 2, he)], seed=2 * seed)
     D = Net([*[noise] * (sigma > 0), *layers["D"], Linear(WIDTH, 1, he)], seed=2 * seed + 1)
-    p = Players(G, D, M, pack=pack, penalty=R1(gamma) if gamma else None)
+    p = Players(G, D, M, OBJECTIVES[objective], loss, pack, R1(gamma) if gamma else None)
     sgd_g, sgd_d = (Adam(net, lambda t, lr=lr: lr * min(1, 2 - 2 * t / iterations), .5, .99) for net, lr in ((G, LR_G), (D, LR_D)))
     examples = toy.endless(xp.asarray(toys.sample(100_000, (seed, 1)) / np.float32(scale)), M, seed)
     for record in train(p, examples, Normal(), sgd_d, sgd_g, xp.default_rng(seed), iterations):
@@ -89,7 +91,7 @@ def main(given):
     os.makedirs(out, exist_ok=True)
     names = [given["data"]] if given["data"] else list(SETTINGS)
     settings = {name: SETTINGS[name] | {key: given[key] for key in ("iterations", "gamma") if given[key] is not None}
-                | {"pack": given["pack"], "noise": given["noise"]} for name in names}
+                | {key: given[key] for key in ("pack", "noise", "objective", "generator_loss")} for name in names}
     rows = {name: earlier(out, name, settings[name]) if given["resume"] else [] for name in names}
     jobs = [(name, seed, *settings[name].values()) for seed in range(given["seeds"]) for name in names
             if seed not in [row["seed"] for row in rows[name]]]

@@ -17,6 +17,7 @@ from npgan.data import toy
 from npgan.gan import Players, generator_gradient, train
 from npgan.layers import LeakyReLU, Linear, ReLU, he
 from npgan.net import Net
+from npgan.objectives import OBJECTIVES
 from npgan.optim import Adam
 from npgan.penalty import R1
 from npgan.priors import Uniform
@@ -30,6 +31,7 @@ def parser():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     p.add_argument("--data", choices=toy.IN_THE_PLANE, default="moons", help="p_data (default moons)")
     p.add_argument("--iterations", type=run.number(int, 1), default=6000, metavar="N", help="of Algorithm 1 (default 6000)")
+    run.game(p)
     p.add_argument("--gamma", type=run.number(float, 0), default=.01, help="weight of the R1 penalty on D; 0: none (default .01)")
     p.add_argument("--frames", type=run.number(int, 2), default=50, metavar="N", help="of the film, about (default 50)")
     p.add_argument("--seed", type=run.number(int, 0), default=0, metavar="N", help="seed of all random numbers (default 0)")
@@ -62,13 +64,14 @@ class Plane:
         self.z_grid = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
 
     def look(self, p, iteration):
-        def host(net, x):
-            return xp.asnumpy(net(xp.asarray(x, "float32"))).astype(float)
+        def host(net, x, f=lambda y: y):
+            return xp.asnumpy(f(net(xp.asarray(x, "float32")))).astype(float)
 
         generator_gradient(p, xp.asarray(self.z[:p.m], "float32"))          # leaves dJ/dG(z) on the tape: the vectors to draw
-        return Moment(iteration, 1 / (1 + np.exp(-np.clip(host(p.D, self.square / self.scale), -50, 50))).reshape(CELLS, CELLS),
-                      host(p.G, self.z) * self.scale, -p.m * xp.asnumpy(p.dGz)[:ARROWS].astype(float) / self.scale,
-                      host(p.G, self.z_grid).reshape(LINES, LINES, 2) * self.scale)
+        D = host(p.D, self.square / self.scale, p.objective.D).reshape(CELLS, CELLS)
+        arrows = -p.m * xp.asnumpy(p.dGz)[:ARROWS].astype(float) / self.scale
+        folded = host(p.G, self.z_grid).reshape(LINES, LINES, 2)
+        return Moment(iteration, D, host(p.G, self.z) * self.scale, arrows, folded * self.scale)
 
 
 def main(given):
@@ -83,7 +86,7 @@ def main(given):
             seed=2 * seed)
     D = Net([Linear(2, WIDTH, he), LeakyReLU(), Linear(WIDTH, WIDTH, he), LeakyReLU(), Linear(WIDTH, WIDTH, he), LeakyReLU(),
              Linear(WIDTH, 1, he)], seed=2 * seed + 1)
-    p = Players(G, D, M, penalty=R1(given["gamma"]) if given["gamma"] else None)
+    p = Players(G, D, M, OBJECTIVES[given["objective"]], given["generator_loss"], penalty=R1(given["gamma"]) if given["gamma"] else None)
     sgd_g, sgd_d = (Adam(net, lambda t, lr=lr: lr * min(1, 2 - 2 * t / iterations), .5, .99) for net, lr in ((G, LR_G), (D, LR_D)))
     plane, examples = Plane(data, scale, prior, seed), toy.endless(xp.asarray(x / np.float32(scale)), M, seed)
 
@@ -111,7 +114,7 @@ def main(given):
     plots.movie(os.path.join(out, "toy2d"), lambda fig, moment: frame(fig, plane, data, x, moment), moments)
 
     fresh = xp.asnumpy(G(xp.asarray(np.random.default_rng((seed, 3)).uniform(-prior.r, prior.r, (10_000, 2)), "float32"))) * scale
-    result = {"data": given["data"], "seed": seed, "backend": xp.name(), "iterations": iterations, "gamma": given["gamma"],
+    result = {**{key: given[key] for key in ("data", "seed", "objective", "generator_loss", "gamma", "iterations")}, "backend": xp.name(),
               "seconds": seconds, "jsd_50x50": metrics.jsd(fresh, x[:10_000], *data.extent)}
     if data.modes is not None:
         result |= metrics.coverage(fresh[:2500], data.modes, data.sd)._asdict()

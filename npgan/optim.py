@@ -84,6 +84,20 @@ class Ramp:
         return self.start + (self.end - self.start) * min(t // self.updates / max(self.epochs - 1, 1), 1)
 
 
+class WarmUp:
+    """k(i) = first if i < until or `every` divides i, else k: how many steps of D iteration i of Algorithm 1 takes (gan.train).
+
+    The defaults are those of the authors' code for Arjovsky, Chintala, Bottou 2017, whose paper has k = 5 throughout: a critic close to
+    its optimum gives G the gradient of a distance, so it is brought there at the start, and now and then.
+    """
+
+    def __init__(self, k=5, first=100, until=25, every=500):
+        self.k, self.first, self.until, self.every = k, first, until, every
+
+    def __call__(self, i):
+        return self.first if i < self.until or i % self.every == 0 else self.k
+
+
 # --- Projections: functions of the network, theta <- the nearest point of the set -----------------------------------------
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from npgan import backend as xp
 from npgan.data import minibatches
 from npgan.gan import UPDATES, Record, skip
+from npgan.objectives import GENERATOR_LOSSES, OBJECTIVES
 
 STATISTICS = Record._fields[1:]
 
@@ -141,6 +142,14 @@ def number(kind, least, above=False):
             raise argparse.ArgumentTypeError(f"{text!r} is not {what} {'>' if above else '>='} {least}")
         return value
     return parse
+
+
+def game(parser, **defaults):
+    """The options of every example that say which game is played."""
+    parser.add_argument("--objective", choices=OBJECTIVES, help="the divergence, or other objective, of the game (default gan)",
+                        **{"default": "gan"} | defaults)
+    parser.add_argument("--generator-loss", choices=GENERATOR_LOSSES, help="G ascends T, with gan log D(G(z)) (non-saturating, default), "
+                        "or descends -F, with gan log(1 - D(G(z))) (minimax)", **{"default": "non-saturating"} | defaults)
 
 
 def command(parser, main):

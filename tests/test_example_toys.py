@@ -111,9 +111,9 @@ def test_v_and_the_suprema_are_exact_where_d_and_g_are_known():
     line = figure1.Line(toy.uniform(-1., 1., .01), figure1.Uniform(1.))
     G = Net([Linear(1, 1, constant(1), constant(0))])
     D = Net([Linear(1, 1, constant(0), constant(.5))])
-    m = line.look(G, D, "", 0)
+    m = line.look(figure1.Players(G, D, 2), "", 0)
     y = 1 / (1 + np.exp(-.5))
-    assert m.V == pytest.approx(np.log(y) + np.log(1 - y), rel=1e-4)
+    assert m.V - np.log(4) == pytest.approx(np.log(y) + np.log(1 - y), rel=1e-4)
     assert m.sup_half == pytest.approx(y - .5, rel=1e-5)
     assert np.abs(m.D_star[np.abs(line.x) < .9] - .5).max() < 2e-3
 
@@ -161,6 +161,23 @@ def test_ctrl_c_keeps_the_seeds_that_are_done_and_leaves_no_process_behind(tmp_p
         for _ in range(100):
             os.killpg(run.pid, 0)                                       # until nothing is left of them
             time.sleep(.1)
+
+
+@pytest.mark.parametrize("objective", ("hellinger", "wasserstein"))
+@pytest.mark.parametrize("name", BRIEF)
+def test_another_objective_is_another_game(name, objective, tmp_path, monkeypatch):
+    no_film(monkeypatch)
+    more = ("--data", "ring") if name == "modes" else ()
+    for where, options in (("gan", ()), ("other", ("--objective", objective)), ("minimax", ("--generator-loss", "minimax"))):
+        assert main(name, tmp_path / where, *more, *options) == 0
+    games = [json.loads((tmp_path / where / ("ring.json" if more else "result.json")).read_text()) for where in ("gan", "other", "minimax")]
+    assert [game.get("settings", game)["objective"] for game in games] == ["gan", objective, "gan"]
+    if more:
+        games = [np.load(tmp_path / where / "ring.npy").tolist() for where in ("gan", "other", "minimax")]
+        assert games[0] != games[1] != games[2] != games[0]
+    else:
+        key = "jsd" if name == "figure1" else "jsd_50x50"
+        assert len({game[key] for game in games}) == 3
 
 
 def test_packing_and_noise_take_part_in_modes(tmp_path):

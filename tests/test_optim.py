@@ -8,7 +8,7 @@ import pytest
 from npgan import backend
 from npgan.layers import Linear
 from npgan.net import Net
-from npgan.optim import Adam, Clip, Decay, MaxColumnNorm, Momentum, Ramp
+from npgan.optim import Adam, Clip, Decay, MaxColumnNorm, Momentum, Ramp, WarmUp
 from npgan.priors import Normal, Spherical, Uniform
 
 
@@ -71,6 +71,14 @@ def test_schedules_are_functions_of_the_number_of_updates():
     mu = Ramp(500)
     assert mu(0) == mu(499) == .5 and mu(249 * 500) == mu(10 ** 6) == pytest.approx(.7)
     assert mu(500) == pytest.approx(.5 + .2 / 249) and mu(124 * 500) < .6 < mu(125 * 500)
+
+
+def test_the_critics_warm_up_is_the_published_one():
+    k = WarmUp()
+    many = [i for i in range(1501) if k(i) == 100]
+    assert many == [*range(25), 500, 1000, 1500] and {k(i) for i in range(1501) if i not in many} == {5}
+    k = WarmUp(2, first=7, until=0, every=3)
+    assert [k(i) for i in range(7)] == [7, 2, 2, 7, 2, 2, 7]
 
 
 def test_momentum_follows_its_schedules():

@@ -9,7 +9,9 @@ from npgan import gan
 from npgan.layers import Dropout, Linear, Maxout, ReLU, Sigmoid, Tanh, constant
 from npgan.net import Net
 from npgan.objectives import GAN, GENERATOR_LOSSES, OBJECTIVES
-from npgan.optim import Momentum
+from npgan.optim import Momentum, WarmUp
+from npgan.penalty import GradientPenalty
+from npgan.priors import Normal
 
 M, NOISE, WIDTH, PIXELS, UNITS, PIECES = 4, 3, 6, 5, 4, 3
 
@@ -244,6 +246,43 @@ def test_a_players_gradient_leaves_the_other_players_gradient_and_all_parameters
     assert (p.D.grad == 42).all()
     np.testing.assert_array_equal(p.G.theta, before[0])
     np.testing.assert_array_equal(p.D.theta, before[1])
+
+
+def a_game_in_one_dimension():
+    p = gan.Players(Net([Linear(1, 1), Dropout(.5)]), Net([Dropout(.5), Linear(1, 1)]), 3, penalty=GradientPenalty())
+    return p, Momentum(p.D, .01), Momentum(p.G, .01), itertools.count(), np.random.default_rng(0)
+
+
+def test_k_may_be_a_function_of_the_iteration():
+    p, sgd_d, sgd_g, counter, rng = a_game_in_one_dimension()
+    drawn, examples = [], (np.full((3, 1), i % 5) for i in counter)
+    steps = gan.train(p, examples, Normal(), sgd_d, sgd_g, rng, 7, WarmUp(2, first=4, until=2, every=5))
+    for record in steps:
+        drawn.append((record.iteration, sgd_d.t, sgd_g.t))
+    assert drawn == [(0, 4, 1), (1, 8, 2), (2, 10, 3), (3, 12, 4), (4, 14, 5), (5, 18, 6), (6, 20, 7)]
+    assert next(counter) == 20, "a minibatch of examples for each step of D"
+
+
+def test_a_constant_schedule_is_the_number():
+    found = []
+    for k in (3, lambda i: 3):
+        p, sgd_d, sgd_g, counter, rng = a_game_in_one_dimension()
+        list(gan.train(p, (np.full((3, 1), i % 5) for i in counter), Normal(), sgd_d, sgd_g, rng, 4, k))
+        found.append((*p.D.theta, *p.G.theta, next(counter), rng.random()))
+    assert found[0] == found[1]
+
+
+def test_skipping_draws_what_a_schedule_of_k_draws():
+    after = []
+    for skipping in (True, False):
+        p, sgd_d, sgd_g, counter, rng = a_game_in_one_dimension()
+        examples = (np.full((3, 1), i % 5) for i in counter)
+        if skipping:
+            gan.skip(p, examples, Normal(), rng, 4, lambda i: 3 - i % 2)
+        else:
+            list(gan.train(p, examples, Normal(), sgd_d, sgd_g, rng, 4, lambda i: 3 - i % 2))
+        after.append((next(counter), rng.random()))
+    assert after[0] == after[1] and after[0][0] == 3 + 2 + 3 + 2
 
 
 def test_networks_of_other_layers_reach_the_same_update_by_either_route():
