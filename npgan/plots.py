@@ -11,30 +11,31 @@ FRAME = 11, 5.5                      # of a film and of a live window, in inches
 
 
 def tile(images, shape, columns, gap=2):
-    """Images (n, height * width) in [0, 1] as one grey picture of `columns` columns, uint8."""
-    h, w = shape
+    """Images (n, height * width), or (n, 3 * height * width) of `shape` (3, height, width), in [0, 1] as one picture, uint8."""
+    *colours, h, w = shape
     rows = -(-len(images) // columns)
-    sheet = np.zeros((rows * (h + gap) + gap, columns * (w + gap) + gap), np.uint8)
+    sheet = np.zeros((rows * (h + gap) + gap, columns * (w + gap) + gap, *colours), np.uint8)
     for i, image in enumerate(np.clip(images, 0, 1)):
         y, x = gap + i // columns * (h + gap), gap + i % columns * (w + gap)
-        sheet[y:y + h, x:x + w] = np.round(image.reshape(h, w) * 255)
+        pixels = np.round(image.reshape(shape) * 255)
+        sheet[y:y + h, x:x + w] = np.moveaxis(pixels, 0, -1) if colours else pixels
     return sheet
 
 
 def sheet(path, images, shape, columns, caption, marked=()):
-    """A PNG of images in rows, twice their size, the caption above; `marked` columns are framed in yellow."""
+    """A PNG of images in rows, small ones at twice their size, the caption above; `marked` columns are framed in yellow."""
     from PIL import Image, ImageDraw
-    picture = Image.fromarray(tile(images, shape, columns)).convert("RGB")
-    picture = picture.resize((picture.width * 2, picture.height * 2), Image.Resampling.NEAREST)
+    picture, zoom = Image.fromarray(tile(images, shape, columns)).convert("RGB"), 2 if shape[-1] <= 32 else 1
+    picture = picture.resize((picture.width * zoom, picture.height * zoom), Image.Resampling.NEAREST)
     draw = ImageDraw.Draw(picture)
     for c in marked:
-        left = c * (shape[1] + 2) * 2
-        draw.rectangle((left, 0, left + (shape[1] + 2) * 2 + 3, picture.height - 1), outline=MARK, width=4)
+        left = c * (shape[-1] + 2) * zoom
+        draw.rectangle((left, 0, left + (shape[-1] + 2) * zoom + 2 * zoom - 1, picture.height - 1), outline=MARK, width=2 * zoom)
     write(path, captioned(picture, caption, 15))
 
 
 def frame(path, images, shape, columns):
-    """The same images for the film: small, grey, without a caption."""
+    """The same images for the film: small, without a caption."""
     from PIL import Image
     write(path, Image.fromarray(tile(images, shape, columns)))
 
@@ -60,9 +61,9 @@ def write(path, picture, **options):
 
 
 def film(path, frames, captions, ms=120):
-    """A GIF of grey PNG files, one caption each; the last frame stays."""
+    """A GIF of PNG files, one caption each; the last frame stays."""
     from PIL import Image
-    pages = [captioned(Image.open(frame).convert("L"), caption, 13) for frame, caption in zip(frames, captions)]
+    pages = [captioned(Image.open(frame), caption, 13) for frame, caption in zip(frames, captions)]
     write(path, pages[0], save_all=True, append_images=pages[1:], duration=[ms] * (len(pages) - 1) + [3000], loop=0, optimize=True)
 
 

@@ -18,12 +18,12 @@ import pytest
 from PIL import Image
 
 import npgan
-from npgan import backend
+from npgan import backend, experiment
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "mnist.py"
 FILES = ("checkpoint.npz", "curves.png", "figure2.png", "history.csv", "interpolation.png", "result.json", "samples.png", "training.gif")
-KEYS = {"dataset", "preset", "backend", "dtype", "seed", "epochs", "iterations", "k", "generator_loss", "seconds", "seconds_per_iteration",
-        "parzen_ll", "parzen_se", "parzen_sigma", "parzen_real_data", "parzen_kmeans"}
+KEYS = {"dataset", "preset", "backend", "dtype", "seed", "epochs", "iterations", "k", "objective", "generator_loss", "seconds",
+        "seconds_per_iteration", "parzen_ll", "parzen_se", "parzen_sigma", "parzen_real_data", "parzen_kmeans"}
 
 
 def idx(path, array):
@@ -63,10 +63,13 @@ def example():
 
 def main(*args, finish=False):
     """The example in this process, without its last pictures and figures unless they are what is tested."""
-    module = example()
-    if not finish:
-        module.finish = lambda *args: None
-    return module.main(vars(module.parser().parse_args([str(a) for a in args])))
+    module, last = example(), experiment.finish
+    try:
+        if not finish:
+            experiment.finish = lambda *args: None
+        return module.main(vars(module.parser().parse_args([str(a) for a in args])))
+    finally:
+        experiment.finish = last
 
 
 def theta(out):
@@ -107,10 +110,10 @@ def test_the_whole_example_runs_on_the_stand_in_device_and_to_the_same_bits(data
 
 def test_the_same_seed_gives_the_same_bits_and_options_change_them(data, tmp_path):
     for name, extra in (("a", ()), ("b", ()), ("seed", ("--seed", 1)), ("loss", ("--generator-loss", "minimax")), ("k", ("--k", 2)),
-                        ("update", ("--update", "simultaneous")), ("lr", ("--lr", .01))):
+                        ("update", ("--update", "simultaneous")), ("lr", ("--lr", .01)), ("objective", ("--objective", "total-variation"))):
         main("--data", data, "--iterations", 3, "--epochs", 5, "--batch-size", 50, "--out", tmp_path / name, "--quiet", *extra)
     assert same(tmp_path / "a", tmp_path / "b")
-    for name in ("seed", "loss", "k", "update", "lr"):
+    for name in ("seed", "loss", "k", "update", "lr", "objective"):
         assert not same(tmp_path / "a", tmp_path / name), name
 
 
@@ -125,6 +128,26 @@ def test_resuming_ends_in_the_same_bits_and_takes_the_settings_from_the_checkpoi
     a, b = (json.loads((tmp_path / name / "result.json").read_text()) for name in ("whole", "parts"))
     assert {k: v for k, v in a.items() if "seconds" not in k} == {k: v for k, v in b.items() if "seconds" not in k}
     assert (tmp_path / "whole" / "samples.png").read_bytes() == (tmp_path / "parts" / "samples.png").read_bytes()
+
+
+def test_the_objective_is_kept_when_resuming_and_a_checkpoint_that_names_none_is_gans(data, tmp_path, capsys):
+    for name, given in (("pearson", ("--objective", "pearson")), ("gan", ())):
+        main("--data", data, "--epochs", 4, "--out", tmp_path / "whole" / name, "--quiet", *given)
+        main("--data", data, "--epochs", 2, "--out", tmp_path / name, "--quiet", *given)
+    path = tmp_path / "gan" / "checkpoint.npz"
+    with np.load(path) as f:
+        arrays = dict(f)
+    about = json.loads(arrays["about"].tobytes())
+    assert about["config"].pop("objective") == "gan"
+    np.savez(path, **{**arrays, "about": np.frombuffer(json.dumps(about).encode(), np.uint8)})
+    capsys.readouterr()
+    for name in ("pearson", "gan"):
+        main("--out", tmp_path / name, "--resume", "--epochs", 4, "--quiet", finish=name == "pearson")
+        assert same(tmp_path / "whole" / name, tmp_path / name)
+    assert "blobs, preset quick, pearson, numpy" in capsys.readouterr().out
+    assert json.loads((tmp_path / "pearson" / "result.json").read_text())["objective"] == "pearson"
+    with pytest.raises(ValueError, match="--objective kl: .* was made with gan"):
+        main("--out", tmp_path / "gan", "--resume", "--objective", "kl")
 
 
 def test_epochs_can_be_raised_when_resuming_but_nothing_that_changes_the_run(data, tmp_path):
@@ -235,10 +258,10 @@ def test_a_value_that_is_not_finite_ends_with_one_sentence_and_status_2(data, tm
 def test_a_value_that_is_not_finite_names_the_iteration_the_player_and_the_last_good_checkpoint(data, tmp_path, monkeypatch):
     module = example()
 
-    def save_then_poison(path, sgd_g, sgd_d, about, original=module.checkpoint.save):
+    def save_then_poison(path, sgd_g, sgd_d, about, original=experiment.checkpoint.save):
         original(path, sgd_g, sgd_d, about)
         sgd_g.net.theta[0] = np.nan
-    monkeypatch.setattr(module.checkpoint, "save", save_then_poison)
+    monkeypatch.setattr(experiment.checkpoint, "save", save_then_poison)
     words = r"iteration 3 \(epoch 2\): the generator's output .*last good checkpoint is .*checkpoint.npz"
     with pytest.raises(FloatingPointError, match=words):
         module.main(vars(module.parser().parse_args(["--data", data, "--epochs", "5", "--out", str(tmp_path), "--quiet"])))
@@ -252,6 +275,7 @@ def test_a_value_that_is_not_finite_names_the_iteration_the_player_and_the_last_
     (("--epochs", "0"), "--epochs: '0' is not an integer >= 1"),
     (("--k", "1.5"), "--k: '1.5' is not an integer >= 1"),
     (("--preset", "big"), "invalid choice: 'big'"),
+    (("--objective", "hinge"), "invalid choice: 'hinge' (choose from"),
     (("--update", "simultaneous", "--k", "2", "--data", "DATA"), "--k 2: the simultaneous update has k = 1"),
     (("--data", "/nonexistent"), "/nonexistent"),
     (("--batch-size", "1000", "--data", "DATA"), "200 training examples do not make one epoch"),
@@ -279,8 +303,8 @@ def test_an_unknown_backend_is_one_sentence_and_status_2(data, tmp_path):
 def test_help_names_every_option_the_defaults_and_the_units():
     done = shell("--help")
     assert done.returncode == 0
-    for option in ("--data", "--preset", "--epochs", "--iterations", "--k", "--batch-size", "--generator-loss", "--update", "--lr",
-                   "--seed", "--out", "--resume", "--dtype"):
+    for option in ("--data", "--preset", "--epochs", "--iterations", "--k", "--batch-size", "--objective", "--generator-loss", "--update",
+                   "--lr", "--seed", "--out", "--resume", "--dtype"):
         assert option in done.stdout
     assert "epochs to reach in all, also when resuming" in " ".join(done.stdout.split())
 

@@ -11,10 +11,10 @@ FLOORS = [
     {"layers", "conv", "objectives", "penalty", "optim", "priors", "data", "theory", "metrics"},
     {"net"},
     {"gan"},
-    {"gradcheck", "run", "plots", "checkpoint"},
+    {"gradcheck", "run", "plots", "checkpoint", "experiment"},
 ]
 FLOOR = {name: i for i, names in enumerate(FLOORS) for name in names}
-PEERS = {("plots", "checkpoint")}              # on floor 4, side by side
+PEERS = {("plots", "checkpoint"), *(("experiment", other) for other in ("run", "plots", "checkpoint"))}      # on floor 4, side by side
 
 
 def modules():
