@@ -26,8 +26,8 @@ from npgan.priors import Uniform
 
 M, K, WIDTH = 512, 5, 32                # examples in a minibatch, steps of D to one of G, units in a hidden layer
 LR_D, LR_G = .005, .002                 # of Adam, constant in the first half, then falling linearly to 0
-GAMMA = .1                              # of the R1 penalty, without which D and G circle around the solution
-AWAY, POOR, ALONE, FOLLOW = 1., 3, 400, 4    # G's move, then the steps of D before panel (a), of D before (b), of G before (c)
+GAMMA = .2                              # of the R1 penalty, without which D and G circle around the solution
+AWAY, POOR, ALONE, FOLLOW = 1., 3, 400, 1    # G's move, then the steps of D before panel (a), of D before (b), of G before (c)
 CELLS, QUANTILES = 400, 4000            # of the grid of x, of the grid of z
 
 
@@ -36,7 +36,7 @@ def parser():
     p.add_argument("--data", choices=toy.ON_A_LINE, default="gaussian", help="p_data (default gaussian)")
     p.add_argument("--iterations", type=run.number(int, 1), default=2000, metavar="N", help="of Algorithm 1 (default 2000)")
     run.game(p)
-    p.add_argument("--frames", type=run.number(int, 2), default=50, metavar="N", help="of the film, about (default 50)")
+    p.add_argument("--frames", type=run.number(int, 2), default=30, metavar="N", help="of the film, about (default 30)")
     p.add_argument("--seed", type=run.number(int, 0), default=0, metavar="N", help="seed of all random numbers (default 0)")
     p.add_argument("--out", default="runs/figure1", metavar="DIR", help="where everything goes (default runs/figure1)")
     p.add_argument("--live", action="store_true", help="watch the training in a window")
@@ -78,7 +78,7 @@ class Line:
         p_g = self.pushforward(Gz)
         D_x, D_star = host(p.D, self.x, o.D), xp.asnumpy(theory.optimal_discriminator(self.p_data, p_g))
         V = (self.p_data * self.dx * host(p.D, self.x, o.T)).sum() - host(p.D, Gz, o.F).mean()
-        return Moment(caption, iteration, D_x, p_g, D_star, Gz, V - least(o),
+        return Moment(caption, iteration, D_x, p_g, D_star, Gz, V - o.least,
                       np.abs(D_x - D_star)[self.mass].max(), np.abs(D_x - .5)[self.mass].max())
 
     def pushforward(self, Gz):
@@ -86,11 +86,6 @@ class Line:
         low, high = np.minimum(Gz[1:], Gz[:-1]), np.maximum(Gz[1:], Gz[:-1])
         below = np.clip((self.edges[:, None] - low) / np.maximum(high - low, 1e-12), 0, 1).mean(axis=1)        # P(G(z) < edge)
         return np.diff(below) / self.dx
-
-
-def least(objective):
-    """f(1), what V comes to as p_g comes to p_data, D at its optimum: -log 4 for gan."""
-    return float(objective.f(xp.asarray(1.))) if objective.f else 0.
 
 
 def training(line, p, examples, prior, sgd_d, sgd_g, rng, iterations, frames):
@@ -163,7 +158,7 @@ def main(given):
             if not np.isfinite(moment.V):
                 raise FloatingPointError(f"iteration {moment.iteration}: V is not finite; take another --seed")
             if shown:
-                plots.show(shown, lambda fig: frame(fig, line, moments, given["data"], iterations, least(p.objective)))
+                plots.show(shown, lambda fig: frame(fig, line, moments, given["data"], iterations, p.objective.least))
     seconds = time.perf_counter() - begun
 
     from matplotlib.figure import Figure
@@ -175,14 +170,14 @@ def main(given):
     fig.legend(*fig.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
     plots.save(os.path.join(out, "figure1.png"), fig)
     fig = Figure((9, 3.4), layout="constrained")
-    convergence(fig.subplots(1, 2), moments, iterations, least(p.objective))
+    convergence(fig.subplots(1, 2), moments, iterations, p.objective.least)
     plots.save(os.path.join(out, "convergence.png"), fig)
     print("The film ...")
-    plots.movie(os.path.join(out, "figure1"), lambda fig, i: frame(fig, line, moments[:i], given["data"], iterations, least(p.objective)),
+    plots.movie(os.path.join(out, "figure1"), lambda fig, i: frame(fig, line, moments[:i], given["data"], iterations, p.objective.least),
                 range(1, len(moments) + 1))
 
     last = moments[-1]
-    best = least(p.objective)
+    best = p.objective.least
     result = {**{key: given[key] for key in ("data", "seed", "objective", "generator_loss", "iterations")}, "backend": xp.name(),
               "seconds": seconds, "V": last.V + best, "V_minus_f_1": last.V, "sup_D_minus_D_star": last.sup,
               "sup_D_minus_half": last.sup_half, "jsd": theory.jsd(line.p_data / line.p_data.sum(), last.p_g / last.p_g.sum())}

@@ -58,7 +58,7 @@ def parser():
 
 
 def play(job):
-    """One seed's whole training: its coverage, its time and its samples. FloatingPointError if they are not finite."""
+    """One seed's whole training: its coverage, its time and its samples. FloatingPointError where a value is not finite."""
     data, seed, iterations, scale, gamma, pack, sigma, objective, loss = job
     toys, begun = getattr(toy, data)(), time.perf_counter()
     noise, layers = Noise(sigma), {}
@@ -72,12 +72,12 @@ def play(job):
     p = Players(G, D, M, OBJECTIVES[objective], loss, pack, R1(gamma) if gamma else None)
     sgd_g, sgd_d = (Adam(net, lambda t, lr=lr: lr * min(1, 2 - 2 * t / iterations), .5, .99) for net, lr in ((G, LR_G), (D, LR_D)))
     examples = toy.endless(xp.asarray(toys.sample(100_000, (seed, 1)) / np.float32(scale)), M, seed)
-    for record in train(p, examples, Normal(), sgd_d, sgd_g, xp.default_rng(seed), iterations):
+    for record in run.silently(train(p, examples, Normal(), sgd_d, sgd_g, xp.default_rng(seed), iterations)):
         noise.sigma = sigma * max(0, 1 - 2 * (record.iteration + 1) / iterations)
+        if (record.iteration + 1) % 1000 == 0 or record.iteration + 1 == iterations:            # reading waits for the device
+            run.read([record], 0, f"{data}, seed {seed}")
     z = np.random.default_rng((seed, 2)).standard_normal((SAMPLES, NOISE)).astype("float32")
     samples = xp.asnumpy(G(xp.asarray(z))) * np.float32(scale)
-    if not np.isfinite(samples).all():
-        raise FloatingPointError(f"{data}, seed {seed}: the samples are not finite after {iterations} iterations; lower --gamma or --noise")
     result = metrics.coverage(samples, toys.modes, toys.sd)._asdict()
     return {"data": data, "seed": seed, **result, "seconds": time.perf_counter() - begun}, samples
 

@@ -214,7 +214,7 @@ def finish(experiment, out, title, config, label, images, state, per_epoch, nois
     def file(name):
         return os.path.join(out, name)
 
-    plots.curves(file("curves.png"), state.history or [state.row(per_epoch)], title)
+    plots.curves(file("curves.png"), state.history or [state.row(per_epoch)], title, OBJECTIVES[config["objective"]].least)
     frames = {epoch: file(f"frames/{epoch:04}.png") for epoch in range(1, state.epoch + 1)}
     frames = {epoch: name for epoch, name in frames.items() if os.path.exists(name)}
     if frames:

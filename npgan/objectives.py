@@ -39,6 +39,11 @@ class Objective(NamedTuple):
     f_star: Optional[Callable] = None
     threshold: Optional[float] = None
 
+    @property
+    def least(self):
+        """f(1), what V comes to at p_g = p_data with D at its optimum: -log 4 for gan. A distance has 0."""
+        return float(self.f(xp.asarray(1.))) if self.f else 0.
+
     def J(self, a, loss):
         """What G descends, per example: -F(a) ("minimax") or -T(a) ("non-saturating"). ValueError for another name."""
         return -self._side(loss, self.T, self.F)(a)

@@ -67,8 +67,9 @@ def film(path, frames, captions, ms=120):
     write(path, pages[0], save_all=True, append_images=pages[1:], duration=[ms] * (len(pages) - 1) + [3000], loop=0, optimize=True)
 
 
-def curves(path, history, title):
-    """V against -log 4, D(x) and D(G(z)) against 1/2, both players' gradient norms, and the Parzen estimates if any, against epochs."""
+def curves(path, history, title, best=-np.log(4)):
+    """V against its value at p_g = p_data, D(x) and D(G(z)) against 1/2, both players' gradient norms, and the Parzen estimates if any,
+    against epochs."""
     from matplotlib.figure import Figure
     column = {name: np.array([row.get(name, np.nan) for row in history], float)
               for name in ("epoch", "V", "D_x", "D_Gz", "norm_d", "norm_g", "parzen_ll")}
@@ -78,7 +79,7 @@ def curves(path, history, title):
     axes = fig.subplots(1, panels)
     style = {"marker": ".", "markersize": 4} if len(history) < 60 else {}
     axes[0].plot(column["epoch"], column["V"], label="V(D, G)", **style)
-    axes[0].axhline(-np.log(4), color="k", ls=":", label="-log 4: p_g = p_data, D optimal")
+    axes[0].axhline(best, color="k", ls=":", label=f"{'-log 4' if best == -np.log(4) else f'{best:g}'}: p_g = p_data, D optimal")
     axes[0].set_ylabel("nats")
     axes[1].plot(column["epoch"], column["D_x"], label="mean D(x)", **style)
     axes[1].plot(column["epoch"], column["D_Gz"], label="mean D(G(z))", **style)

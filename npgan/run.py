@@ -66,7 +66,7 @@ def fit(p, x, prior, sgd_d, sgd_g, state, *, seed, epochs, iterations=None, k=1,
                 pending.append(record)
                 now = time.perf_counter()
                 if now - clock > .5 or done == begun + left or stop:     # reading waits for the device: not every iteration
-                    values = read(pending, begun, epoch)
+                    values = read(pending, begun, f"epoch {epoch}")
                     state.iteration += len(pending)
                     for row in values.tolist():                          # one by one: the same sums however they were read
                         state.sums = [a + b for a, b in zip(state.sums, row)]
@@ -96,16 +96,17 @@ def silently(records):
         yield record
 
 
-def read(records, begun, epoch):
-    """The statistics of the records, brought to the host as (n, 5). FloatingPointError at the first that is not finite."""
+def read(records, begun, where):
+    """The statistics of the records, brought to the host as (n, 5). FloatingPointError at the first that is not finite, and `where`."""
     values = xp.asnumpy(xp.stack([xp.stack(record[1:]) for record in records])).astype(float)
     bad = np.argwhere(~np.isfinite(values))
     if len(bad):
         i = bad[0, 0]
         wrong = {STATISTICS[column] for row, column in bad if row == i}
-        culprit = "generator's output" if "D_Gz" in wrong and "D_x" not in wrong else "discriminator's output" if "V" in wrong else \
+        culprit = "generator's output" if "D_Gz" in wrong and "D_x" not in wrong else "discriminator's output" if "D_x" in wrong else \
+            "objective V, an exponential of the discriminator's output," if "V" in wrong else \
             "discriminator's gradient" if "norm_d" in wrong else "generator's gradient"
-        raise FloatingPointError(f"iteration {begun + records[i].iteration + 1} (epoch {epoch}): the {culprit} is not finite")
+        raise FloatingPointError(f"iteration {begun + records[i].iteration + 1} ({where}): the {culprit} is not finite")
     return values
 
 

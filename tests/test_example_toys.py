@@ -180,6 +180,12 @@ def test_another_objective_is_another_game(name, objective, tmp_path, monkeypatc
         assert len({game[key] for game in games}) == 3
 
 
+def test_a_game_that_diverges_ends_in_one_sentence_that_names_the_iteration_and_the_seed(tmp_path):
+    run = shell("modes", "--data", "ring", "--objective", "kl", "--gamma", "1e30", "--iterations", 1001, "--seeds", 1, "--out", tmp_path)
+    assert run.returncode == 2 and "iteration 1000 (ring, seed 0): the " in run.stderr and "not finite" in run.stderr
+    assert "Traceback" not in run.stderr and "Warning" not in run.stderr
+
+
 def test_packing_and_noise_take_part_in_modes(tmp_path):
     kept = []
     for i, more in enumerate(((), ("--pack", 2), ("--noise", .5), ("--gamma", 0))):

@@ -80,6 +80,7 @@ def test_f_is_convex_with_its_slope_at_1_the_threshold(row):
     one = np.float64(1)
     assert (row.f(one + h) - row.f(one - h)) / (2 * h) == pytest.approx(row.threshold, abs=1e-8)
     assert row.f(one) == pytest.approx({"gan": -math.log(4), "lecture-wasserstein": 1}.get(row.name, 0), abs=1e-15)
+    assert row.least == row.f(one) and OBJECTIVES["wasserstein"].least == 0
 
 
 @each(DIVERGENCES)
