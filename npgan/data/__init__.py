@@ -8,7 +8,10 @@ from npgan import backend as xp
 
 
 class Images(NamedTuple):
-    """Grey images in three splits. Pixels are float32 in [0, 1], one image a row: (n, height * width). Labels are uint8 (n,)."""
+    """Images in three splits. Pixels are float32 in [0, 1], one image a row: (n, height * width). Labels are uint8 (n,).
+
+    `shape` is (height, width), or for colour images (3, height, width): a row is then all of red, of green, of blue.
+    """
 
     name: str
     shape: tuple

@@ -1,0 +1,491 @@
+"""CIFAR-10's batches and archive, good and hostile; where they are looked for; contrast normalisation. Nothing here uses a network."""
+
+import gzip
+import hashlib
+import io
+import os
+import tarfile
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from npgan.data import cifar10
+
+NAMES = list(cifar10.FILES)
+N = 10                                          # records to a batch in these tests, instead of 10,000
+REAL_FORM = {"RECORDS": cifar10.RECORDS, "FILES": cifar10.FILES}
+patient = settings(deadline=None)               # the machine may be busy
+fewer = settings(deadline=None, max_examples=50)
+
+try:
+    REAL = cifar10.find(os.environ["NPGAN_DATA"])
+except (KeyError, FileNotFoundError):
+    REAL = None
+
+
+def batch(rng, n=N):
+    """Labels (n,), levels (n, 3, 32, 32), and the bytes of a batch that holds them, written value by value."""
+    labels, levels = rng.integers(10, size=n), rng.integers(256, size=(n, 3, 32, 32))
+    content = b"".join(bytes([label]) + b"".join(bytes(row.tolist()) for channel in image for row in channel)
+                       for label, image in zip(labels.tolist(), levels))
+    return labels, levels, content
+
+
+@pytest.fixture(scope="module")
+def batches():
+    rng = np.random.default_rng(0)
+    return {name: batch(rng) for name in NAMES}
+
+
+@pytest.fixture(scope="module")
+def contents(batches):
+    return {name: content for name, (_, _, content) in batches.items()}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small(contents):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cifar10, "RECORDS", N)
+        patch.setattr(cifar10, "FILES", {name: hashlib.md5(content).hexdigest() for name, content in contents.items()})
+        yield
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """An empty user's cache, no NPGAN_DATA, and a network that must not be asked."""
+    import pooch
+
+    def no_network(*args, **kwargs):
+        raise AssertionError("a download was tried")
+
+    monkeypatch.delenv("NPGAN_DATA", raising=False)
+    monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "cache" / name)
+    monkeypatch.setattr(pooch, "HTTPDownloader", no_network)
+    return tmp_path / "cache" / "npgan" / "cifar10"
+
+
+def write(folder, contents, names=NAMES):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).write_bytes(contents[name])
+    return folder
+
+
+def tar(members, packed=True):
+    """The bytes of an archive of (TarInfo or name, content) pairs."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for member, content in members:
+            if isinstance(member, str):
+                member = tarfile.TarInfo(member)
+                member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return gzip.compress(out.getvalue(), 1) if packed else out.getvalue()
+
+
+def published(contents, packed=True):
+    """An archive in the order of the published one."""
+    order = [NAMES[0], "batches.meta.txt", NAMES[2], NAMES[3], NAMES[5], "readme.html", NAMES[4], NAMES[1]]
+    return tar([("cifar-10-batches-bin/" + name, contents.get(name, b"text")) for name in order], packed)
+
+
+def refused(call, path, error=ValueError):
+    with pytest.raises(error) as e:
+        call()
+    assert str(path) in str(e.value) and "\n" not in str(e.value)
+    return str(e.value)
+
+
+# A whole data set
+
+@pytest.mark.parametrize("form", ["directory", "gzip", "tar"])
+def test_pixels_are_bytes_over_255_channel_by_channel_and_the_last_fifth_validates(tmp_path, batches, contents, form):
+    place = tmp_path / "some name"
+    if form == "directory":
+        write(place, contents)
+    else:
+        place.write_bytes(published(contents, form == "gzip"))
+    d = cifar10.load(place)
+    assert (d.name, d.shape) == ("cifar10", (3, 32, 32))
+    assert all(a.dtype == np.float32 and a.flags.c_contiguous for a in d[2:5]) and all(a.dtype == np.uint8 for a in d[5:])
+    labels, levels = (np.concatenate([batches[name][i] for name in NAMES[:5]]) for i in (0, 1))
+    np.testing.assert_array_equal(np.concatenate([d.train, d.valid]).reshape(-1, 3, 32, 32), (levels / 255).astype("float32"))
+    np.testing.assert_array_equal(np.concatenate([d.train_labels, d.valid_labels]), labels)
+    assert len(d.train) == len(d.train_labels) == 4 * N and len(d.valid) == len(d.valid_labels) == N
+    np.testing.assert_array_equal(d.test.reshape(-1, 3, 32, 32), (batches["test_batch.bin"][1] / 255).astype("float32"))
+    np.testing.assert_array_equal(d.test_labels, batches["test_batch.bin"][0])
+
+
+@pytest.mark.parametrize("changed", NAMES)
+def test_only_the_published_bytes_are_called_cifar10(tmp_path, contents, changed):
+    other = bytearray(contents[changed])
+    other[-1] ^= 1
+    assert cifar10.load(write(tmp_path / "mine", {**contents, changed: bytes(other)})).name == "mine (in CIFAR-10's form)"
+
+
+# Some of it
+
+def test_a_directory_with_some_of_the_batches_is_taken_where_it_is_named_and_the_name_says_what_it_has(tmp_path, batches, contents):
+    write(tmp_path / "some", contents, [NAMES[3], NAMES[1]])
+    part = 4 * cifar10.RECORD
+    (tmp_path / "some" / "test_batch_first4.bin").write_bytes(contents["test_batch.bin"][:part])
+    d = cifar10.load(tmp_path / "some")
+    assert d.name == f"cifar10, {2 * N} of {5 * N} training images, 4 of {N} test images"
+    assert [len(a) for a in d[2:]] == [2 * N * 4 // 5, 2 * N // 5, 4] * 2
+    np.testing.assert_array_equal(np.concatenate([d.train_labels, d.valid_labels]),
+                                  np.concatenate([batches[NAMES[1]][0], batches[NAMES[3]][0]]))
+    np.testing.assert_array_equal(d.test_labels, batches["test_batch.bin"][0][:4])
+
+
+def test_without_a_test_batch_the_test_set_is_empty(tmp_path, contents):
+    d = cifar10.load(write(tmp_path, contents, NAMES[:1]))
+    assert d.test.shape == (0, 3072) and d.test_labels.shape == (0,) and f"0 of {N} test images" in d.name
+
+
+@pytest.mark.parametrize("n, cut", [(2, 1), (5, 4), (9, 7)])
+def test_a_part_of_a_batch_is_taken_too(tmp_path, contents, n, cut):
+    (tmp_path / NAMES[0]).write_bytes(contents[NAMES[0]][:n * cifar10.RECORD])
+    d = cifar10.load(tmp_path)
+    assert (len(d.train), len(d.valid)) == (cut, n - cut) and d.name.startswith(f"{tmp_path.name} (in CIFAR-10's form), {n} of")
+
+
+def test_one_image_cannot_both_train_and_validate(tmp_path, contents):
+    (tmp_path / NAMES[0]).write_bytes(contents[NAMES[0]][:cifar10.RECORD])
+    assert "at least 2" in refused(lambda: cifar10.load(tmp_path), tmp_path)
+
+
+# Where it is looked for
+
+@pytest.mark.parametrize("part", ["", "cifar-10-batches-bin", "cifar10"])
+def test_batches_or_archive_are_found_in_a_directory_and_in_its_subdirectories(tmp_path, contents, part):
+    folder = write(tmp_path / "a" / part, contents)
+    assert cifar10.find(str(tmp_path / "a")) == folder
+    (tmp_path / "b" / part).mkdir(parents=True)
+    archive = tmp_path / "b" / part / cifar10.ARCHIVE
+    archive.write_bytes(b"")
+    assert cifar10.find(tmp_path / "b") == cifar10.find(archive) == archive
+
+
+def test_the_place_given_comes_before_npgan_data_and_that_before_the_cache(tmp_path, cache, contents, monkeypatch):
+    assert cifar10.find() is None
+    cache.mkdir(parents=True)
+    (cache / cifar10.ARCHIVE).write_bytes(b"")
+    assert cifar10.find() == cache / cifar10.ARCHIVE
+    monkeypatch.setenv("NPGAN_DATA", str(tmp_path / "env"))
+    assert cifar10.find() == cache / cifar10.ARCHIVE
+    write(tmp_path / "env" / "cifar10", contents)
+    assert cifar10.find() == tmp_path / "env" / "cifar10"
+    write(tmp_path / "given", contents, NAMES[:1])
+    assert cifar10.find(tmp_path / "given") == tmp_path / "given"
+
+
+def test_some_of_the_batches_in_npgan_data_are_taken_only_when_asked_for_and_then_after_the_whole(tmp_path, cache, contents, monkeypatch):
+    some = write(tmp_path / "env" / "cifar-10-batches-bin", contents, NAMES[:2])
+    monkeypatch.setenv("NPGAN_DATA", str(tmp_path / "env"))
+    assert cifar10.find() is None
+    assert str(some) in refused(lambda: cifar10.load(download=False), "--data", FileNotFoundError)
+    assert cifar10.find(partial=True) == some and len(cifar10.load(partial=True).train) == 2 * N * 4 // 5
+    cache.mkdir(parents=True)
+    (cache / cifar10.ARCHIVE).write_bytes(published(contents))
+    assert cifar10.load(partial=True).name == "cifar10"
+
+
+def test_a_given_directory_without_a_training_batch_is_refused(tmp_path, contents):
+    assert cifar10.URL in refused(lambda: cifar10.load(write(tmp_path, contents, NAMES[5:])), tmp_path, FileNotFoundError)
+    for nowhere in (tmp_path / "nowhere", ""):
+        assert "no such file or directory" in refused(lambda: cifar10.load(nowhere), nowhere, FileNotFoundError)
+
+
+def test_the_pickled_version_is_named_and_not_read(tmp_path):
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    (folder / "data_batch_1").write_bytes(b"\x80\x02}.")
+    for place in folder, tmp_path:
+        assert "pickled version, which is not read" in refused(lambda: cifar10.load(place), place, FileNotFoundError)
+
+
+# Hostile and damaged batches
+
+@fewer
+@given(st.integers(1, 3 * cifar10.RECORD), st.booleans())
+def test_a_batch_cut_short_is_refused(tmp_path_factory, contents, cut, whole):
+    if not whole and cut % cifar10.RECORD == 0:
+        cut += 1                    # where only a part is expected, whole records are one
+    folder = tmp_path_factory.mktemp("cut")
+    write(folder, contents, NAMES if whole else NAMES[:2])
+    (folder / NAMES[1]).write_bytes(contents[NAMES[1]][:-cut])
+    assert "cut short" in refused(lambda: cifar10.load(folder), folder / NAMES[1])
+
+
+@pytest.mark.parametrize("content, words", [(b"", "0 bytes found"), (b"\x80\x04}" * 99, "297 bytes found"),
+                                            (bytes(3073 * (N + 1)), f"expected {3073 * N:,}")])
+def test_other_content_is_refused_by_its_size(tmp_path, contents, content, words):
+    write(tmp_path, {**contents, NAMES[2]: content})
+    assert words in refused(lambda: cifar10.load(tmp_path), tmp_path / NAMES[2])
+
+
+def test_a_file_too_large_is_refused_before_it_is_read(tmp_path, contents):
+    write(tmp_path, contents, NAMES[:1])
+    with open(tmp_path / NAMES[1], "wb") as file:
+        file.truncate(1 << 40)                  # sparse: a terabyte that takes no room
+    refused(lambda: cifar10.load(tmp_path), tmp_path / NAMES[1])
+
+
+@pytest.mark.parametrize("label", [10, 255])
+def test_a_label_beyond_the_ten_is_refused_with_its_record(tmp_path, contents, label):
+    wrong = bytearray(contents[NAMES[4]])
+    wrong[3 * cifar10.RECORD] = label
+    write(tmp_path, {**contents, NAMES[4]: bytes(wrong)})
+    assert f"record 3 has the label {label}" in refused(lambda: cifar10.load(tmp_path), tmp_path / NAMES[4])
+
+
+# Hostile and damaged archives
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    return tmp_path_factory.mktemp("archive") / "some.tar.gz"
+
+
+@fewer
+@given(st.data(), st.booleans())
+def test_an_archive_cut_short_is_refused(archive, contents, data, packed):
+    whole = published(contents, packed)
+    needed = len(whole) if packed else len(whole.rstrip(b"\0"))             # a plain tar file ends in zeros that nobody needs
+    archive.write_bytes(whole[:data.draw(st.integers(0, needed - 1))])
+    refused(lambda: cifar10.load(archive), archive)
+
+
+@fewer
+@given(st.data(), st.booleans())
+def test_a_changed_archive_gives_six_batches_or_a_value_error_that_names_it(archive, contents, data, packed):
+    content = bytearray(published(contents, packed))
+    headers = [i for i in range(0, len(content), 512) if content[i:i + 5] == b"cifar"]
+    for _ in range(data.draw(st.integers(1, 4))):
+        where = st.integers(0, len(content) - 1) if packed else st.sampled_from(headers).flatmap(lambda i: st.integers(i, i + 511))
+        content[data.draw(where)] = data.draw(st.integers(0, 255))
+    archive.write_bytes(content)
+    try:
+        found = cifar10._unpack(archive)
+    except ValueError as e:
+        assert str(archive) in str(e)
+    else:
+        assert found == contents
+
+
+@fewer
+@given(st.binary(max_size=2000), st.booleans())
+def test_arbitrary_bytes_are_no_archive(archive, content, packed):
+    archive.write_bytes(gzip.compress(content) if packed else content)
+    refused(lambda: cifar10.load(archive), archive)
+
+
+@pytest.mark.parametrize("prefix", ["/", "../../", "", "a/b/../"])
+def test_nothing_is_written_wherever_an_archive_says_that_its_members_go(tmp_path, contents, prefix, monkeypatch):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "a" / "b")
+    (tmp_path / "x.tar.gz").write_bytes(tar([(prefix + name, content) for name, content in contents.items()]))
+    before = sorted(tmp_path.rglob("*"))
+    assert cifar10.load(tmp_path / "x.tar.gz").name == "cifar10"
+    assert sorted(tmp_path.rglob("*")) == before and not any(Path(prefix, name).exists() for name in NAMES)
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.DIRTYPE])
+def test_what_is_no_regular_file_is_no_batch(tmp_path, contents, kind):
+    link = tarfile.TarInfo(NAMES[2])
+    link.type, link.linkname = kind, "/etc/hostname"
+    (tmp_path / "x.tar").write_bytes(tar([(link if name == NAMES[2] else name, content) for name, content in contents.items()]))
+    assert f"lacks {NAMES[2]}:" in refused(lambda: cifar10.load(tmp_path / "x.tar"), tmp_path / "x.tar")
+
+
+def test_a_batch_that_is_there_twice_is_refused(tmp_path, contents):
+    (tmp_path / "x.tar").write_bytes(tar([*contents.items(), (NAMES[2], contents[NAMES[2]])]))
+    assert f"{NAMES[2]} is in it twice" in refused(lambda: cifar10.load(tmp_path / "x.tar"), tmp_path / "x.tar")
+
+
+def test_an_archive_that_unpacks_without_end_is_refused_and_takes_no_memory(tmp_path, contents):
+    huge = tarfile.TarInfo("zeros")
+    huge.size = 1 << 35
+    pax = tarfile.TarInfo("pax")
+    pax.size, pax.type = 1 << 35, tarfile.XHDTYPE
+    longer = tarfile.TarInfo(NAMES[0])
+    longer.size = (1 << 35)
+    members = [(tarfile.TarInfo(f"{i}"), b"") for i in range(200)]
+    bombs = {"more than CIFAR-10": [huge.tobuf(tarfile.GNU_FORMAT)], "unpacks to": [pax.tobuf(tarfile.GNU_FORMAT)],
+             "bytes": [longer.tobuf(tarfile.GNU_FORMAT)], "members": [tar(members, packed=False)]}
+    zeros = gzip.compress(bytes(64 << 20), 1)
+    tracemalloc.start()
+    try:
+        for words, (head,) in bombs.items():
+            (tmp_path / "x.tar.gz").write_bytes(gzip.compress(head) + zeros)
+            assert words in refused(lambda: cifar10.load(tmp_path / "x.tar.gz"), tmp_path / "x.tar.gz")
+        assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_damaged_checksum_is_refused_though_it_comes_long_after_the_last_batch(archive, contents):
+    content = bytearray(gzip.compress(published(contents, packed=False) + bytes(1 << 20), 1))
+    archive.write_bytes(content)
+    assert cifar10.load(archive).name == "cifar10"
+    content[-6] ^= 1
+    archive.write_bytes(content)
+    refused(lambda: cifar10.load(archive), archive)
+
+
+@pytest.mark.parametrize("eighth", range(1, 8))
+def test_data_that_cannot_be_unpacked_from_somewhere_on_are_refused(archive, contents, eighth):
+    whole = published(contents)
+    start = len(whole) * eighth // 8
+    archive.write_bytes(whole[:start] + b"\xff" * (len(whole) - start))
+    refused(lambda: cifar10.load(archive), archive)
+
+
+# Downloading
+
+@pytest.fixture
+def server(monkeypatch, contents):
+    """serve(bytes), or serve(None) for one that cannot be reached: what the address gives. Returns the addresses asked."""
+    import pooch
+
+    monkeypatch.setattr(cifar10, "SHA256", hashlib.sha256(published(contents)).hexdigest())
+
+    def serve(answer):
+        asked = []
+
+        class Downloader:
+            def __init__(self, progressbar, chunk_size, timeout):
+                assert max(timeout) <= 30
+
+            def __call__(self, url, output_file, pooch, check_only=False):
+                asked.append(url)
+                if answer is None:
+                    raise ConnectionError("unreachable")
+                Path(output_file).write_bytes(answer)
+
+        monkeypatch.setattr(pooch, "HTTPDownloader", Downloader)
+        return asked
+
+    return serve
+
+
+def test_what_is_downloaded_is_kept_and_not_downloaded_again(cache, contents, server):
+    asked = server(published(contents))
+    for _ in range(2):
+        assert cifar10.load().name == "cifar10"
+    assert asked == [cifar10.URL] and os.listdir(cache) == [cifar10.ARCHIVE]
+
+
+def test_another_archive_is_refused_and_not_kept(cache, contents, server):
+    server(published(contents) + b"\0")
+    assert "not the published bytes" in refused(cifar10.load, "--data PATH", OSError)
+    assert os.listdir(cache) == []
+
+
+def test_without_a_network_one_sentence_says_what_to_do(tmp_path, contents, server, monkeypatch):
+    asked = server(None)
+    assert "ConnectionError" in refused(cifar10.load, "--data PATH", OSError)
+    some = write(tmp_path / "env", contents, NAMES[:1])
+    monkeypatch.setenv("NPGAN_DATA", str(some))
+    assert f"pass {some} (--data DIR)" in refused(cifar10.load, "--data PATH", OSError)
+    assert len(asked) == 2
+
+
+def test_without_download_nothing_is_fetched():
+    assert cifar10.URL in refused(lambda: cifar10.load(download=False), "NPGAN_DATA", FileNotFoundError)
+
+
+# Global contrast normalisation
+
+levels = st.tuples(st.integers(1, 4), st.integers(2, 40), st.integers(0, 2**32), st.sampled_from([1, 2, 17, 256]))
+
+
+def images(n, d, seed, top, dtype="float32"):
+    return (np.random.default_rng(seed).integers(top, size=(n, d)) / 255).astype(dtype)
+
+
+@patient
+@given(levels, st.sampled_from(["float32", "float64"]), st.sampled_from([55., 1., 3.5]))
+def test_gcn_takes_the_mean_away_and_scales_to_the_norm_and_leaves_images_without_contrast_alone(form, dtype, scale):
+    x = images(*form, dtype)
+    y = cifar10.gcn(x, scale)
+    assert y.dtype == dtype and y.shape == x.shape
+    for a, b in zip(x.astype("float64"), y):
+        centred = a - sum(a.tolist()) / len(a)
+        norm = sum(v * v for v in centred.tolist()) ** .5
+        # Subtracting near-equal numbers: an error of one rounding of a pixel, times the factor.
+        if np.ptp(a) == 0:
+            np.testing.assert_allclose(b, 0, atol=1e-6)
+        else:
+            np.testing.assert_allclose(b, centred * scale / norm, rtol=1e-4, atol=scale / norm * 1e-6 + scale * 1e-4)
+
+
+def test_the_least_contrast_that_bytes_can_have_is_normalised_and_rounding_is_not():
+    x = np.full((2, 3072), np.float32(77 / 255))
+    x[0, 5] = np.float32(78 / 255)
+    y = cifar10.gcn(x)
+    np.testing.assert_allclose(np.linalg.norm(y, axis=1), [55, 0], atol=1e-3)
+    x += np.float32(1e-7) * np.random.default_rng(0).normal(size=x.shape).astype("float32")
+    assert np.abs(cifar10.gcn(x)[1]).max() < 1e-5
+
+
+@patient
+@given(levels)
+def test_ungcn_is_the_inverse_with_each_images_own_mean_and_norm(form):
+    x = images(*form)
+    mean, norm = cifar10.contrast(x)
+    back = cifar10.ungcn(cifar10.gcn(x), mean, norm)
+    assert back.dtype == np.float32
+    np.testing.assert_allclose(back, x, atol=1e-6)
+
+
+def test_more_images_than_one_block_are_normalised_each_by_itself():
+    x = images(2100, 12, 0, 256)
+    mean, norm = cifar10.contrast(x)
+    np.testing.assert_allclose(mean[:, 0], x.mean(1), rtol=1e-6)
+    np.testing.assert_allclose(norm[:, 0], x.std(1) * 12 ** .5, rtol=1e-5)
+
+
+def test_in_place_gcn_writes_where_it_reads_and_gives_the_same():
+    x = images(5, 3072, 0, 256)
+    expected, kept = cifar10.gcn(x), x.copy()
+    np.testing.assert_array_equal(x, kept)
+    assert cifar10.gcn(x, out=x) is x
+    np.testing.assert_array_equal(x, expected)
+
+
+def test_samples_are_shown_about_grey_with_the_largest_value_of_all_black_or_white():
+    y = np.array([[0, 1, -4], [2, 0, 0]], "float32")
+    np.testing.assert_array_equal(cifar10.ungcn(y), np.array([[.5, .625, 0], [.75, .5, .5]], "float32"), strict=True)
+    np.testing.assert_array_equal(cifar10.ungcn(0 * y), np.full((2, 3), .5, "float32"))
+    np.testing.assert_allclose(cifar10.ungcn(y, .25, 11.), .25 + y / 5)
+    assert cifar10.ungcn(y, .25, np.float64(11)).dtype == np.float32
+
+
+# The real files
+
+@pytest.mark.skipif(REAL is None, reason="needs batches of CIFAR-10's binary version: NPGAN_DATA is not set, or lacks them")
+def test_the_real_files_are_cifar10(monkeypatch):
+    for name, value in REAL_FORM.items():
+        monkeypatch.setattr(cifar10, name, value)
+    d = cifar10.load(REAL)
+    n = len(d.train) + len(d.valid)
+    assert d.name == "cifar10" or d.name.startswith(f"cifar10, {n:,} of 50,000 training images") and n >= 10_000
+    assert d.train.min() == 0 and d.train.max() == 1 and len(d.train) == n * 4 // 5
+    counts = np.bincount(np.concatenate([d.train_labels, d.valid_labels]), minlength=10)
+    assert len(counts) == 10 and counts.min() > .9 * n / 10 and counts.max() < 1.1 * n / 10
+    # Neighbouring pixels are alike along a row, along a column, and from colour to colour: no other order of the bytes has all three.
+    x = d.train[:2000].reshape(-1, 3, 32, 32)
+    steps = [float(np.abs(np.diff(x, axis=axis)).mean() / x.std()) for axis in (1, 2, 3)]
+    assert max(steps[1:]) < .3 and steps[0] < .4, steps
+    # Upright, not transposed: light comes from above, and from neither side.
+    above, left = x[:, :, :16].mean() - x[:, :, 16:].mean(), x[..., :16].mean() - x[..., 16:].mean()
+    assert above > .02 and abs(left) < above / 4, (above, left)
+    np.testing.assert_allclose(np.linalg.norm(cifar10.gcn(d.valid[:100]), axis=1), 55, rtol=1e-5)
+    if (REAL / NAMES[0]).is_file():
+        assert [cifar10.CLASSES[label] for label in d.train_labels[:4]] == ["frog", "truck", "truck", "deer"]
+        x = d.train[5].reshape(3, 32, 32)                   # a red car
+        assert x[0].mean() > 1.5 * x[1].mean() and x[0].mean() > 1.5 * x[2].mean()

@@ -1,0 +1,427 @@
+"""The Toronto Face Database's file, and the faces that stand in for it: good and hostile files, folds, and what is said without them."""
+
+import io
+import os
+import struct
+import sys
+import tracemalloc
+import warnings
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from npgan.data import tfd
+
+patient = settings(deadline=None)       # the machine may be busy
+
+try:
+    REAL = tfd.find(os.environ["NPGAN_DATA"])
+except (KeyError, FileNotFoundError):
+    REAL = None
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch):
+    monkeypatch.delenv("NPGAN_DATA", raising=False)
+
+
+@pytest.fixture(scope="module")
+def sio():
+    return pytest.importorskip("scipy.io", reason='needs SciPy, the extra "faces": it reads and writes .mat files')
+
+
+def database(n=30, seed=0):
+    """The variables of a small file of the same structure: in each fold another share of the labelled images tests."""
+    rng = np.random.default_rng(seed)
+    images = rng.integers(256, size=(n, 48, 48), dtype=np.uint8)
+    labels = rng.integers(1, 8, size=n)
+    labels[rng.permutation(n)[:n // 3]] = -1
+    folds = np.zeros((n, 5), np.uint8)
+    for fold in range(5):
+        folds[labels > 0, fold] = rng.permutation(np.arange((labels > 0).sum()) % 5).clip(2) - 1
+    return {"images": images, "folds": folds, "labs_ex": labels.astype(np.int16)[:, None], "labs_id": np.zeros((n, 1), np.int16)}
+
+
+@pytest.fixture
+def save(sio, tmp_path):
+    """save(variables): the path of a .mat file that holds them."""
+    def save(variables, name=tfd.TFD, **options):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        sio.savemat(tmp_path / name, variables, **options)
+        return tmp_path / name
+    return save
+
+
+def olivetti(seed=0):
+    """400 images (64, 64), smooth, and the variable `faces` that holds them: a column an image, column by column."""
+    coarse = np.random.default_rng(seed).integers(256, size=(400, 8, 8), dtype=np.uint8)
+    images = np.stack([np.asarray(Image.fromarray(c).resize((64, 64), Image.Resampling.BICUBIC)) for c in coarse])
+    faces = np.zeros((4096, 400), np.uint8)
+    for i, image in enumerate(images):
+        faces[:, i] = [image[y, x] for x in range(64) for y in range(64)]
+    return images, {"faces": faces}
+
+
+def picture(i=0, size=(48, 48), colours=()):
+    return Image.fromarray(np.random.default_rng(i).integers(80, 176, (size[1], size[0], *colours), np.uint8))
+
+
+def album(folder, people, each=1, suffix=".png"):
+    """Pictures person{p}/{i}.png, every one of another grey."""
+    for p in range(people):
+        (folder / f"person{p:02}").mkdir(parents=True, exist_ok=True)
+        for i in range(each):
+            Image.new("L", (50, 50), p * each + i).save(folder / f"person{p:02}" / f"{i}{suffix}")
+    return folder
+
+
+def refused(call, path, error=ValueError):
+    with pytest.raises(error) as e:
+        call()
+    assert str(path) in str(e.value) and "\n" not in str(e.value)
+    return str(e.value)
+
+
+# The database's own file
+
+@pytest.mark.parametrize("options", [{}, {"do_compression": True}], ids=["plain", "compressed"])
+@pytest.mark.parametrize("fold", range(5))
+@pytest.mark.parametrize("train, codes", [("unlabelled", [0]), ("train", [1]), ("full", [1, 2])])
+def test_a_folds_code_says_which_images_train_validate_and_test(save, fold, train, codes, options):
+    file = database()
+    d = tfd.load(save(file, **options), fold, train)
+    assert (d.name, d.shape) == ("TFD_48x48", (48, 48))
+    for x, labels, wanted in zip(d[2:5], d[5:], (codes, [2], [3])):
+        rows = [i for i in range(30) if file["folds"][i, fold] in wanted]
+        assert x.dtype == np.float32 and x.flags.c_contiguous and labels.dtype == np.uint8 and len(rows) > 0
+        np.testing.assert_array_equal(x.reshape(-1, 48, 48), (file["images"][rows] / 255).astype("float32"))
+        assert labels.tolist() == [max(0, file["labs_ex"][i, 0]) for i in rows]
+
+
+def test_numbers_stored_as_doubles_and_labels_in_a_row_are_read_the_same(save):
+    file = database()
+    expected = tfd.load(save(file))
+    found = tfd.load(save({"images": file["images"].astype(float), "folds": file["folds"].astype(float), "labs_ex": file["labs_ex"].T}))
+    for a, b in zip(found[2:], expected[2:]):
+        np.testing.assert_array_equal(a, b, strict=True)
+
+
+def test_a_file_of_another_name_is_known_by_what_is_in_it(save):
+    assert tfd.load(save(database(), "mine.mat")).name == "mine"
+
+
+def test_only_a_file_with_as_many_images_as_the_database_is_called_tfd(save, monkeypatch):
+    monkeypatch.setattr(tfd, "COUNTS", (10, 20))
+    assert tfd.load(save(database())).name == "tfd"
+    assert tfd.load(save(database(33))).name == "TFD_48x48"
+
+
+def test_without_unlabelled_images_those_of_the_fold_train(save):
+    file = database()
+    file["folds"][file["folds"] == 0] = 1
+    for a, b in zip(tfd.load(save(file)), tfd.load(save(file), train="train")):
+        np.testing.assert_array_equal(a, b)
+
+
+def broken(**changes):
+    return {**database(), **changes}
+
+
+@pytest.mark.parametrize("variables, words", [
+    ({"other": np.ones(3)}, "found 'other'"),
+    ({"images": database()["images"]}, "found 'images'"),
+    ({}, "no array"),
+    (broken(images=np.zeros((30, 96, 96), np.uint8)), "shape (30, 96, 96), expected (30, 48, 48)"),
+    (broken(images=np.zeros((30, 2304), np.uint8)), "shape (30, 2304), expected (30, 48, 48)"),
+    (broken(folds=np.zeros((29, 5), np.uint8)), "shape (29, 5), expected (30, 5)"),
+    (broken(labs_ex=np.zeros((31, 1))), "shape (31, 1), expected (30, 1)"),
+    (broken(folds=np.full((30, 5), 4)), "folds does not hold"),
+    (broken(folds=np.full((30, 5), -1)), "folds does not hold"),
+    (broken(labs_ex=np.full((30, 1), 8)), "labs_ex does not hold"),
+    (broken(labs_ex=np.full((30, 1), np.nan)), "labs_ex does not hold"),
+    (broken(images=np.full((30, 48, 48), .5)), "images does not hold"),
+    (broken(images=np.full((30, 48, 48), 256.)), "images does not hold"),
+    (broken(images=np.full((30, 48, 48), 1j)), "images does not hold"),
+    (broken(labs_ex="x" * 30), "found 'images', 'folds'"),
+    ({"a" * 30: 1, "b" * 30: 2, "c" * 30: 3, "d" * 30: 4}, "'ccc"),
+    (broken(images={"a": 1}), "found 'folds', 'labs_ex'"),
+    (broken(folds=np.zeros((30, 5), np.uint8)), "fold 0 has no training images"),
+    (broken(folds=np.ones((30, 5), np.uint8)), "fold 0 has no validation images"),
+    (broken(folds=np.tile(np.uint8([[1], [2]]), (15, 5))), "fold 0 has no test images"),
+    ({"faces": np.zeros((4096, 399), np.uint8)}, "shape (4096, 399), expected (4096, 400)"),
+    ({"faces": np.full((4096, 400), 300)}, "faces does not hold"),
+])
+def test_a_file_of_another_content_is_refused_with_what_was_found(save, variables, words):
+    path = save(variables)
+    assert words in refused(lambda: tfd.load(path), path)
+
+
+@patient
+@given(st.data(), st.booleans())
+def test_a_changed_or_shortened_file_is_images_or_a_value_error_that_names_it(sio, tmp_path_factory, data, packed):
+    out = io.BytesIO()
+    sio.savemat(out, database(10), do_compression=packed)
+    content = bytearray(out.getvalue())
+    heads = st.sampled_from([i for name in (b"images", b"folds", b"labs_ex", b"MATLAB") if (i := content.find(name)) >= 0])
+    for _ in range(data.draw(st.integers(1, 4))):
+        near = heads.flatmap(lambda i: st.integers(max(0, i - 60), min(i + 40, len(content) - 1)))
+        content[data.draw(near | st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    if data.draw(st.booleans()):
+        del content[data.draw(st.integers(0, len(content))):]
+    path = tmp_path_factory.mktemp("mat") / "x.mat"
+    path.write_bytes(content)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")             # SciPy's own, of doubtful files
+        try:
+            d = tfd.load(path)
+        except ValueError as e:
+            assert str(path) in str(e) and "\n" not in str(e)
+        else:
+            assert all(x.shape[1:] == (2304,) and 0 <= x.min() and x.max() <= 1 and len(x) == len(y) for x, y in zip(d[2:5], d[5:]))
+
+
+@patient
+@given(st.binary(max_size=300) | st.binary(max_size=300).map((b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM").__add__))
+def test_arbitrary_bytes_are_no_mat_file(sio, tmp_path_factory, content):
+    path = tmp_path_factory.mktemp("mat") / "x.mat"
+    path.write_bytes(content)
+    refused(lambda: tfd.load(path), path)
+
+
+@pytest.mark.parametrize("content", [
+    b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(512) + b"\x89HDF\r\n\x1a\n" + bytes(100), b"\x89HDF\r\n\x1a\n" + bytes(600)])
+def test_format_7_3_is_refused_with_what_to_do(tmp_path, content):
+    (tmp_path / tfd.TFD).write_bytes(content)
+    assert "-v7" in refused(lambda: tfd.load(tmp_path), tmp_path / tfd.TFD)
+
+
+def test_sizes_that_the_file_cannot_hold_are_refused_before_anything_of_that_size_is_allocated(sio, tmp_path):
+    out = io.BytesIO()
+    sio.savemat(out, database(10))
+    content = out.getvalue().replace(struct.pack("<3i", 10, 48, 48), struct.pack("<3i", 10**6, 48, 48))
+    (tmp_path / "x.mat").write_bytes(content)
+    tracemalloc.start()
+    try:
+        assert "(1000000, 48, 48)" in refused(lambda: tfd.load(tmp_path / "x.mat"), tmp_path / "x.mat")
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_without_scipy_one_sentence_names_the_extra(tmp_path, monkeypatch):
+    (tmp_path / tfd.TFD).write_bytes(b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM")
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    monkeypatch.setitem(sys.modules, "scipy.io", None)
+    assert "npgan[faces]" in refused(lambda: tfd.load(tmp_path), tmp_path / tfd.TFD, ImportError)
+    assert tfd.load(album(tmp_path / "album", 5)).name == "album"               # images need none
+
+
+# The Olivetti faces
+
+def test_olivetti_images_are_upright_and_scaled_down_and_labelled_by_person(save):
+    images, variables = olivetti()
+    d = tfd.load(save(variables, tfd.OLIVETTI))
+    assert (d.name, d.shape) == ("olivettifaces", (48, 48))
+    rows = np.argsort(np.concatenate(d[5:]), kind="stable")            # the order within a person is kept
+    found = np.concatenate(d[2:5])[rows].reshape(-1, 48, 48)
+    # The mean of each 4x4 pixels before and of each 3x3 after, which cover the same part of the face.
+    before, after = images.reshape(400, 16, 4, 16, 4).mean((2, 4)) / 255, found.reshape(400, 16, 3, 16, 3).mean((2, 4))
+    np.testing.assert_allclose(after[:, 1:-1, 1:-1], before[:, 1:-1, 1:-1], atol=.03)
+    assert np.abs(after - before.transpose(0, 2, 1)).max() > .3
+
+
+@patient
+@given(st.integers(0, 2**32), st.integers(5, 60), st.integers(0, 100))
+def test_folds_keep_people_apart_and_test_on_each_person_once(seed, n, more):
+    rng = np.random.default_rng(seed)
+    people = rng.permutation(np.concatenate([np.arange(n), rng.integers(n, size=more)]))
+    folds = tfd._folds(people, seed)
+    assert folds.shape == (n + more, 5)
+    parts = [{code: set(people[folds[:, fold] == code].tolist()) for code in (1, 2, 3)} for fold in range(5)]
+    for part in parts:
+        assert sum(map(len, part.values())) == n == len(part[1] | part[2] | part[3])
+        assert n // 5 <= min(len(part[2]), len(part[3])) and max(len(part[2]), len(part[3])) <= -(-n // 5)
+    for code in 2, 3:
+        assert sorted(p for part in parts for p in part[code]) == list(range(n))
+    np.testing.assert_array_equal(tfd._folds(people, seed), folds)
+
+
+def test_the_olivetti_folds_are_of_eight_people_each_and_a_function_of_the_seed(save):
+    path = save(olivetti()[1], tfd.OLIVETTI)
+    tested = []
+    for fold, train, seed in (0, "train", 0), (1, "full", 0), (0, "train", 1):
+        d = tfd.load(path, fold, train, seed)
+        people = [set(labels.tolist()) for labels in d[5:]]
+        assert [len(x) for x in d[2:5]] == [10 * len(p) for p in people] == [320 if train == "full" else 240, 80, 80]
+        assert (people[1] <= people[0]) == (train == "full") and not people[2] & (people[0] | people[1])
+        tested.append(people[2])
+    assert not tested[0] & tested[1] and tested[0] != tested[2]
+
+
+def test_only_the_olivetti_images_are_called_olivetti(save, monkeypatch):
+    images, variables = olivetti()
+    monkeypatch.setattr(tfd, "OLIVETTI_CRC", zlib.crc32(images.tobytes()))
+    assert tfd.load(save(variables, tfd.OLIVETTI)).name == "olivetti"
+    assert tfd.load(save(olivetti(1)[1], tfd.OLIVETTI)).name == "olivettifaces"
+
+
+# A directory of images
+
+@pytest.mark.parametrize("suffix", [".png", ".PNG", ".jpg", ".jpeg", ".pgm"])
+def test_a_directory_of_images_is_split_by_folders_as_by_people(tmp_path, suffix):
+    album(tmp_path / "some faces", 10, 3, suffix)
+    (tmp_path / "some faces" / "person03" / "notes.txt").write_text("no image")
+    (tmp_path / "some faces" / "a directory.png").mkdir()
+    d = tfd.load(tmp_path / "some faces", 2)
+    assert (d.name, d.shape) == ("some faces", (48, 48)) and [len(x) for x in d[2:5]] == [18, 6, 6]
+    greys = [np.round(x[:, 0] * 255).astype(int) for x in d[2:5]]               # each image is of one grey: 3 * person + i
+    assert sorted(np.concatenate(greys).tolist()) == list(range(30))
+    people = [set((grey // 3).tolist()) for grey in greys]
+    assert [len(p) for p in people] == [6, 2, 2] and not any(labels.any() for labels in d[5:])
+
+
+def test_with_fewer_than_five_folders_each_image_is_a_person(tmp_path):
+    album(tmp_path, 2, 5)
+    assert [len(x) for x in tfd.load(tmp_path)[2:5]] == [6, 2, 2]
+
+
+def test_fewer_than_five_images_are_refused(tmp_path):
+    assert "4 images found, expected at least 5" in refused(lambda: tfd.load(album(tmp_path, 4)), tmp_path)
+
+
+@pytest.mark.parametrize("size, box", [((96, 60), (18, 0, 78, 60)), ((60, 96), (0, 18, 60, 78)), ((48, 48), (0, 0, 48, 48)),
+                                       ((7, 7), (0, 0, 7, 7))])
+def test_the_central_square_is_kept_and_made_grey(tmp_path, size, box):
+    image = picture(0, size, (3,))
+    image.save(tmp_path / "x.png")
+    red, green, blue = np.asarray(image).astype(float).transpose(2, 0, 1)
+    grey = .299 * red + .587 * green + .114 * blue                              # ITU-R BT.601's luma
+    expected = Image.fromarray(grey.astype("float32")).crop(box).resize((48, 48), Image.Resampling.LANCZOS)
+    inner = np.s_[3:-3, 3:-3]                   # at the edge, the filter reaches beyond the square
+    np.testing.assert_allclose(tfd._picture(tmp_path / "x.png")[inner], np.asarray(expected)[inner], atol=2)
+
+
+def test_an_image_is_turned_upright_as_its_camera_noted(tmp_path):
+    image = picture()
+    exif = Image.Exif()
+    exif[0x0112] = 6                                                            # the row 0 is the right-hand side
+    image.save(tmp_path / "x.png", exif=exif)
+    np.testing.assert_array_equal(tfd._picture(tmp_path / "x.png"), np.rot90(np.asarray(image), -1))
+
+
+def encoded(form):
+    out = io.BytesIO()
+    picture(3, (20, 20)).save(out, form)
+    return out.getvalue()
+
+
+@patient
+@given(st.data(), st.sampled_from(["PNG", "JPEG", "PPM"]))
+def test_a_changed_or_shortened_image_is_an_image_or_a_value_error_that_names_it(tmp_path_factory, data, form):
+    content = bytearray(encoded(form))
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, min(60, len(content) - 1)) | st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    if data.draw(st.booleans()):
+        del content[data.draw(st.integers(0, len(content))):]
+    path = tmp_path_factory.mktemp("image") / "x.png"
+    path.write_bytes(content)
+    try:
+        found = tfd._picture(path)
+    except ValueError as e:
+        assert str(path) in str(e) and "\n" not in str(e)
+    else:
+        assert found.shape == (48, 48) and found.dtype == np.uint8
+
+
+@pytest.mark.parametrize("form", ["PNG", "PPM"])
+def test_an_image_without_its_second_half_is_refused(tmp_path, form):
+    content = encoded(form)
+    (tmp_path / "x.png").write_bytes(content[:len(content) // 2])
+    refused(lambda: tfd._picture(tmp_path / "x.png"), tmp_path / "x.png")
+
+
+def test_what_is_no_image_is_refused_by_name_and_so_are_other_formats(tmp_path):
+    album(tmp_path, 6)
+    bad = tmp_path / "person03" / "1.png"
+    gif = io.BytesIO()
+    picture().save(gif, "GIF")
+    for content in b"", b"#!/bin/sh\n", b"%!PS-Adobe-3.0 EPSF-3.0\n", gif.getvalue():
+        bad.write_bytes(content)
+        assert "take it away" in refused(lambda: tfd.load(tmp_path), bad)
+
+
+def test_more_than_eight_bits_are_refused_rather_than_cut(tmp_path):
+    Image.fromarray(np.full((48, 48), 30000, np.uint16)).save(tmp_path / "x.png")
+    assert "8 bits" in refused(lambda: tfd._picture(tmp_path / "x.png"), tmp_path / "x.png")
+
+
+def png(width, height):
+    """A PNG whose header announces so many pixels of 8-bit grey, and which holds a megabyte of packed zeros."""
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">2I5B", width, height, 8, 0, 0, 0, 0)) \
+        + chunk(b"IDAT", zlib.compress(bytes(1 << 20))) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("size", [(9000, 9000), (20000, 5000), (60000, 60000), (2**31 - 1, 2**31 - 1)])
+@pytest.mark.parametrize("make", [png, lambda w, h: b"P5 %d %d 255\n" % (w, h) + bytes(1 << 20)], ids=["PNG", "PGM"])
+def test_images_of_absurd_size_are_refused_before_they_are_unpacked(tmp_path, make, size):
+    (tmp_path / "x.png").write_bytes(make(*size))
+    tracemalloc.start()
+    try:
+        with warnings.catch_warnings(record=True) as heard:
+            warnings.simplefilter("always")
+            assert "pixels" in refused(lambda: tfd._picture(tmp_path / "x.png"), tmp_path / "x.png")
+        assert not heard
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
+# Where it is looked for
+
+def test_the_database_comes_before_the_olivetti_faces_and_these_before_images(tmp_path, monkeypatch):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        tfd.find(tmp_path / "nowhere")
+    assert "Susskind" in refused(lambda: tfd.find(tmp_path), tmp_path, FileNotFoundError)
+    monkeypatch.setenv("NPGAN_DATA", str(tmp_path))
+    album(tmp_path, 5)
+    assert tfd.find(tmp_path) == tmp_path and tfd.find() is None                # images only where they are asked for
+    for part in "olivetti/olivettifaces.mat", "olivettifaces.mat", "TFD/TFD_48x48.mat", "tfd/TFD_48x48.mat", "TFD_48x48.mat":
+        (tmp_path / part).parent.mkdir(exist_ok=True)
+        (tmp_path / part).write_bytes(b"")
+        assert tfd.find() == tfd.find(str(tmp_path)) == tfd.find(tmp_path / part) == tmp_path / part
+
+
+def test_without_the_database_one_sentence_says_whom_to_ask_and_what_else_will_do(tmp_path, monkeypatch):
+    words = "not public.*Susskind.*on request.*--data DIR.*NPGAN_DATA.*olivettifaces.mat.*directory of PNG"
+    with pytest.raises(FileNotFoundError, match=words):
+        tfd.load()
+    monkeypatch.setenv("NPGAN_DATA", str(tmp_path / "nowhere"))
+    with pytest.raises(FileNotFoundError, match=words):
+        tfd.load()
+    refused(lambda: tfd.load(""), "''", FileNotFoundError)
+
+
+@pytest.mark.parametrize("fold, train, words", [(5, "train", "fold = 5"), (-1, "train", "fold = -1"), (0, "test", "train = 'test'")])
+def test_a_fold_or_part_that_is_not_there_is_refused(fold, train, words):
+    refused(lambda: tfd.load(fold=fold, train=train), words)
+
+
+# The real files
+
+@pytest.mark.skipif(REAL is None, reason="needs TFD_48x48.mat or olivettifaces.mat: NPGAN_DATA is not set, or lacks them")
+def test_the_real_files_are_faces(sio):
+    d = tfd.load(REAL)
+    assert d.name in ("tfd", "olivetti") and d.shape == (48, 48)
+    if d.name == "olivetti":
+        assert [len(x) for x in d[2:5]] == [240, 80, 80]
+    mean = np.concatenate(d[2:5]).mean(0).reshape(48, 48)
+    # A face is like its mirror image, and unlike itself upside down or transposed; its eyes are darker than its cheeks.
+    assert np.corrcoef(mean.ravel(), mean[:, ::-1].ravel())[0, 1] > .9
+    assert np.corrcoef(mean.ravel(), mean[::-1].ravel())[0, 1] < .5 and np.corrcoef(mean.ravel(), mean.T.ravel())[0, 1] < .8
+    assert mean[:24].min(axis=0).mean() < mean[24:40].min(axis=0).mean()
