@@ -30,7 +30,7 @@ class Experiment(NamedTuple):
     player's lr, mu and, if any, project; and the defaults of the options epochs, batch_size, lr, lr_d, parzen_every, update.
     """
 
-    name: str                           # the example's, and the beginning of its default folder's
+    name: str                           # the beginning of its default folder's name, and with .py the program's, unless `program` says it
     presets: dict                       # by name
     load: Callable                      # load(data): Images, and the name by which every output calls them
     prior: Any                          # of z
@@ -40,6 +40,7 @@ class Experiment(NamedTuple):
     scores: Optional[Callable] = None   # scores(images, samples): (entries of result.json, sentence), at the end
     begin: Callable = lambda G, D: None                         # what happens to fresh networks
     data: tuple = ("auto",)             # the values of --data that are no path
+    program: str = ""
 
 
 def options(parser, experiment, data):
@@ -51,7 +52,7 @@ def options(parser, experiment, data):
 
     p = parser
     p.argument_default, p.formatter_class, p.allow_abbrev = argparse.SUPPRESS, argparse.RawDescriptionHelpFormatter, False
-    p.epilog = (f"Go on with an interrupted run: python examples/{experiment.name}.py --resume --out DIR\n"
+    p.epilog = (f"Go on with an interrupted run: python examples/{experiment.program or experiment.name + '.py'} --resume --out DIR\n"
                 "NPGAN_BACKEND=cupy runs it on an NVIDIA GPU; NPGAN_DATA=DIR says where the data are.")
     p.add_argument("--data", metavar="WHAT", help=data)
     p.add_argument("--preset", choices=presets, help="quick (default): smaller networks of the same kind, minutes on two CPU cores; "
@@ -139,7 +140,7 @@ def main(experiment, given):
         experiment.begin(G, D)
         print(f"G\n{G}\nD\n{D}")
     title = f"{label}, preset {config['preset']}" + (f", {config['objective']}" if config["objective"] != "gan" else "")
-    again = f"python examples/{experiment.name}.py --resume --out {out}"
+    again = f"python examples/{experiment.program or experiment.name + '.py'} --resume --out {out}"
     limit = f", to stop at iteration {config['iterations']}" if config["iterations"] else ""
     print(f"{title}, {xp.name()} {config['dtype']}: {state.epoch} epochs done of {config['epochs']} in all, "
           f"{per_epoch} iterations each{limit}. Watch {os.path.join(out, 'samples.png')}")
