@@ -7,11 +7,12 @@ import os
 import numpy as np
 
 from npgan import backend as xp
+from npgan import conv
 from npgan import layers as layer_types
 from npgan.net import Net, size
 
 FORMAT = "npgan checkpoint 1"
-LAYERS = {name: kind for name, kind in vars(layer_types).items()
+LAYERS = {name: kind for name, kind in (vars(layer_types) | vars(conv)).items()
           if isinstance(kind, type) and name not in ("Layer", "Affine", "Elementwise")}
 
 

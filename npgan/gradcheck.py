@@ -12,7 +12,7 @@ import sys
 import numpy as np
 
 from npgan import backend as xp
-from npgan import gan, layers, objectives
+from npgan import conv, gan, layers, objectives
 from npgan.net import Net
 from npgan.penalty import R1, GradientPenalty
 
@@ -101,12 +101,15 @@ def check_layer(layer, inputs, m, seed=0):
 
 def check_second(make, inputs, m, seed=0):
     """A row of Net.second: the slope of y along a random u at x, over theta, where x goes twice through the layer that `make` makes."""
-    rng, (n,), (k,) = np.random.default_rng(seed), inputs, make().outputs(inputs)
+    rng, n, k = np.random.default_rng(seed), math.prod(inputs), math.prod(make().outputs(inputs))
 
     def linear(n, k):
         return layers.Linear(n, k, layers.he, layers.constant(rng.standard_normal(k)))
 
-    net = Net([linear(3, n), make(), linear(k, n), make(), linear(k, 2)], "float64", seed)
+    def made():
+        return [make()] if len(inputs) == 1 else [conv.Reshape(inputs), make(), conv.Reshape((k,))]
+
+    net = Net([linear(3, n), *made(), linear(k, n), *made(), linear(k, 2)], "float64", seed)
     t, s = net.tape(m), net.tape(m)
     net.draw(t, xp.default_rng(seed))
     for a in (t.x[0], t.dx[-1], s.x[0]):
@@ -181,7 +184,11 @@ def rows():
     """Every check: (what, with respect to, examples, relative error)."""
     cases = [(lambda: layers.Linear(6, 4), (6,)), (lambda: layers.Maxout(3), (12,)), (lambda: layers.Dropout(.5), (8,)),
              (lambda: layers.Noise(.3), (8,)),
-             *((kind, (7,)) for kind in (layers.ReLU, layers.LeakyReLU, layers.Sigmoid, layers.Tanh, layers.Softplus))]
+             *((kind, (7,)) for kind in (layers.ReLU, layers.LeakyReLU, layers.Sigmoid, layers.Tanh, layers.Softplus)),
+             (lambda: conv.Conv2d((2, 5, 4), 3, 3, 2, 1), (2, 5, 4)), (lambda: conv.Conv2d((2, 4, 5), 3, 2, 1, 0, False), (2, 4, 5)),
+             (lambda: conv.ConvTranspose2d((3, 2, 3), 2, 3, 2, 1), (3, 2, 3)),
+             (lambda: conv.ConvTranspose2d((3, 2, 2), 2, 2, 3, 0, False), (3, 2, 2)),
+             (lambda: conv.MaxPool(3, 2), (2, 4, 6)), (lambda: conv.Reshape((2, 3)), (3, 2))]
     for make, inputs in cases:
         for m in (1, 5):
             yield from ((what, of, m, e) for what, of, e in check_layer(make(), inputs, m))
@@ -194,11 +201,11 @@ def rows():
 
 
 def main():
-    print(f"{'gradient of':44}{'with respect to':18}{'m':>3}{'relative error':>17}")
+    print(f"{'gradient of':64}{'with respect to':18}{'m':>3}{'relative error':>17}")
     failed = 0
     for what, of, m, e in rows():
         failed += not e <= TOLERANCE
-        print(f"{what:44}{of:18}{m:3}{e:17.1e}  {'pass' if e <= TOLERANCE else 'FAIL'}")
+        print(f"{what:64}{of:18}{m:3}{e:17.1e}  {'pass' if e <= TOLERANCE else 'FAIL'}")
     print(f"{failed} above {TOLERANCE:g}" if failed else f"all within {TOLERANCE:g}, on {xp.name()}")
     return 1 if failed else 0
 

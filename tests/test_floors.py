@@ -14,7 +14,8 @@ FLOORS = [
     {"gradcheck", "run", "plots", "checkpoint", "experiment"},
 ]
 FLOOR = {name: i for i, names in enumerate(FLOORS) for name in names}
-PEERS = {("plots", "checkpoint"), *(("experiment", other) for other in ("run", "plots", "checkpoint"))}      # on floor 4, side by side
+PEERS = {("conv", "layers"),                   # on floor 1
+         ("plots", "checkpoint"), *(("experiment", other) for other in ("run", "plots", "checkpoint"))}      # on floor 4, side by side
 
 
 def modules():

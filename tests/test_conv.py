@@ -1,0 +1,394 @@
+"""Convolution, transposed convolution, pooling and reshaping: against loops over every number, finite differences and each other."""
+
+import itertools
+import json
+import math
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import npgan
+from npgan import backend, checkpoint, conv, gan, gradcheck
+from npgan.conv import Conv2d, ConvTranspose2d, MaxPool, Reshape
+from npgan.layers import Dropout, LeakyReLU, Linear, Maxout, ReLU, Softplus, constant, he, uniform
+from npgan.net import Net
+from npgan.objectives import GAN
+from npgan.optim import Momentum
+from npgan.penalty import R1, GradientPenalty
+from npgan.priors import Normal
+
+# --- The oracle: one loop for each index, in float64 ------------------------------------------------------------------------
+
+
+def terms(x_shape, y_shape, n, s, p):
+    """Every (k, i, j, r, c, q, row, column) of y[k, i, j] = sum W[(r, c, q), k] x[c, row, column] whose pixel is in the image."""
+    (c_, h, w), (k_, i_, j_) = x_shape, y_shape
+    for k in range(k_):
+        for i in range(i_):
+            for j in range(j_):
+                for r in range(n):
+                    for c in range(c_):
+                        for q in range(n):
+                            row, column = s * i + r - p, s * j + q - p
+                            if 0 <= row < h and 0 <= column < w:
+                                yield k, i, j, r, c, q, row, column
+
+
+def loops(W, x, dy, n, s, p):
+    """A x, A^T dy and d<dy, A x>/dW of the convolution."""
+    c_, k_ = x.shape[1], dy.shape[1]
+    kernel, y, dx, dW = W.reshape(n, c_, n, k_), np.zeros(dy.shape), np.zeros(x.shape), np.zeros((n, c_, n, k_))
+    for k, i, j, r, c, q, row, column in terms(x.shape[1:], dy.shape[1:], n, s, p):
+        y[:, k, i, j] += kernel[r, c, q, k] * x[:, c, row, column]
+        dx[:, c, row, column] += kernel[r, c, q, k] * dy[:, k, i, j]
+        dW[r, c, q, k] += dy[:, k, i, j] @ x[:, c, row, column]
+    return y, dx, dW.reshape(W.shape)
+
+
+@st.composite
+def geometries(draw):
+    """(m, (c, h, w), k, n, s, p), the kernel inside the padded image."""
+    n, p = draw(st.integers(1, 5)), draw(st.integers(0, 4))
+    least = max(1, n - 2 * p)
+    h, w = (draw(st.integers(least, least + 5)) for _ in "hw")
+    return draw(st.sampled_from([1, 2, 5])), (draw(st.integers(1, 3)), h, w), draw(st.integers(1, 3)), n, draw(st.integers(1, 4)), p
+
+
+def with_parameters(layer, dtype="float64", seed=0):
+    rng = np.random.default_rng(seed)
+    for name, shape in layer.parameters.items():
+        setattr(layer, name, rng.standard_normal(shape).astype(dtype))
+        setattr(layer, "d" + name, np.empty(shape, dtype))
+    return layer
+
+
+@settings(deadline=None, max_examples=60)
+@given(geometries(), st.booleans(), st.sampled_from([1, 700, 8 << 20]))
+def test_a_convolution_is_its_six_loops_in_all_three_verbs_at_every_size_and_workspace(geometry, tied, workspace):
+    m, inputs, k, n, s, p = geometry
+    layer = with_parameters(Conv2d(inputs, k, n, s, p, tied))
+    outputs, (_, h, w) = layer.outputs(inputs), inputs
+    assert outputs == (k, (h + 2 * p - n) // s + 1, (w + 2 * p - n) // s + 1)
+    rng = np.random.default_rng(1)
+    x, dy = rng.standard_normal((m, *inputs)), rng.standard_normal((m, *outputs))
+    y, dx = np.full(dy.shape, np.nan), np.full(x.shape, np.nan)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conv, "WORKSPACE", workspace)
+        layer.forward(x, y)
+        layer.backward(x, y, dy, dx)
+        layer.gradient(x, dy)
+    Ax, ATdy, dW = loops(layer.W, x, dy, n, s, p)
+    db = dy.sum(axis=(0, 2, 3))[:, None, None] if tied else dy.sum(axis=0)
+    assert layer.b.shape == db.shape
+    for ours, loop in ((y, Ax + layer.b), (dx, ATdy), (layer.dW, dW), (layer.db, db)):
+        np.testing.assert_allclose(ours, loop, rtol=1e-11, atol=1e-11)
+
+
+@settings(deadline=None, max_examples=60)
+@given(geometries(), st.booleans(), st.sampled_from([1, 700, 8 << 20]))
+def test_a_transposed_convolution_is_the_adjoint_of_those_loops(geometry, tied, workspace):
+    m, (k, h, w), c, n, s, p = geometry
+    image = tuple(s * (size - 1) + n - 2 * p for size in (h, w))
+    if min(image) < 1:
+        with pytest.raises(ValueError, match=f"leaves {image[0]} x {image[1]} outputs"):
+            ConvTranspose2d((k, h, w), c, n, s, p, tied)
+        return
+    layer = with_parameters(ConvTranspose2d((k, h, w), c, n, s, p, tied))
+    assert layer.inputs == (k, h, w) and layer.outputs(layer.inputs) == (c, *image)
+    rng = np.random.default_rng(1)
+    x, dy = rng.standard_normal((m, k, h, w)), rng.standard_normal((m, c, *image))
+    y, dx = np.full(dy.shape, np.nan), np.full(x.shape, np.nan)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conv, "WORKSPACE", workspace)
+        layer.forward(x, y)
+        layer.backward(x, y, dy, dx)
+        layer.gradient(x, dy)
+    Ady, ATx, dW = loops(layer.W, dy, x, n, s, p)
+    db = dy.sum(axis=(0, 2, 3))[:, None, None] if tied else dy.sum(axis=0)
+    assert layer.b.shape == db.shape
+    for ours, loop in ((y, ATx + layer.b), (dx, Ady), (layer.dW, dW), (layer.db, db)):
+        np.testing.assert_allclose(ours, loop, rtol=1e-11, atol=1e-11)
+
+
+@settings(deadline=None, max_examples=40)
+@given(geometries(), st.sampled_from([Conv2d, ConvTranspose2d]))
+def test_adjoint_is_the_adjoint_of_apply_and_outer_the_derivative_in_w(geometry, kind):
+    m, inputs, k, n, s, p = geometry
+    layer = with_parameters(kind(inputs, k, n, s, 0 if kind is ConvTranspose2d else p))
+    rng = np.random.default_rng(2)
+    x, dy = rng.standard_normal((m, *inputs)), rng.standard_normal((m, *layer.outputs(inputs)))
+    y, dx, dW = np.empty_like(dy), np.empty_like(x), np.empty_like(layer.W)
+    layer.apply(x, y)
+    layer.adjoint(dy, dx)
+    layer.outer(x, dy, dW)
+    assert np.vdot(dy, y) == pytest.approx(np.vdot(dx, x), rel=1e-10, abs=1e-10)
+    assert np.vdot(dy, y) == pytest.approx(np.vdot(dW, layer.W), rel=1e-10, abs=1e-10)
+
+
+# --- Pooling, reshaping -----------------------------------------------------------------------------------------------------
+
+
+def windows(h, w, window, s):
+    """For each output the slices of its window, cut off at the edge."""
+    rows, columns = ([slice(a, min(a + window, size)) for a in range(0, size, s) if a == 0 or a - s + window < size] for size in (h, w))
+    return rows, columns
+
+
+@settings(deadline=None, max_examples=80)
+@given(st.sampled_from([1, 4]), st.integers(1, 2), st.integers(1, 4), st.integers(1, 4), st.integers(0, 6), st.integers(0, 6),
+       st.sampled_from([2, 5, 1000]), st.sampled_from([1, 8 << 20]), st.integers(0, 99))
+def test_pooling_is_its_loops_with_overlap_ties_and_ragged_edges(m, c, window, s, more_h, more_w, values, workspace, seed):
+    s, h, w = min(s, window), window + more_h, window + more_w
+    layer, rng = MaxPool(window, s), np.random.default_rng(seed)
+    rows, columns = windows(h, w, window, s)
+    assert layer.outputs((c, h, w)) == (c, len(rows), len(columns))
+    assert max(r.stop for r in rows) == h and max(q.stop for q in columns) == w, "the whole image is covered"
+    x, u = rng.integers(0, values, (m, c, h, w)) - values / 2, rng.standard_normal((m, c, h, w))
+    dy = rng.standard_normal((m, c, len(rows), len(columns)))
+    y, dx, v = np.full(dy.shape, np.nan), np.full(x.shape, np.nan), np.full(dy.shape, np.nan)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conv, "WORKSPACE", workspace)
+        layer.forward(x, y)
+        layer.backward(x, y, dy, dx)
+        layer.pushforward(x, y, u, v)
+    want_y, want_dx, want_v = np.empty_like(y), np.zeros_like(x), np.empty_like(v)
+    for e, ch, i, j in np.ndindex(*y.shape):
+        of = x[e, ch, rows[i], columns[j]]
+        r, q = np.unravel_index(of.argmax(), of.shape)                       # argmax: the first, row by row
+        want_y[e, ch, i, j] = of[r, q]
+        want_dx[e, ch, rows[i], columns[j]][r, q] += dy[e, ch, i, j]
+        want_v[e, ch, i, j] = u[e, ch, rows[i], columns[j]][r, q]
+    np.testing.assert_array_equal(y, want_y)
+    np.testing.assert_array_equal(v, want_v)
+    np.testing.assert_allclose(dx, want_dx, atol=1e-12)
+
+
+def test_a_constant_image_sends_each_windows_gradient_to_its_first_pixel():
+    x = np.zeros((1, 1, 3, 3))
+    y, dx = np.empty((1, 1, 2, 2)), np.empty((1, 1, 3, 3))
+    MaxPool(2, 1).forward(x, y)
+    MaxPool(2, 1).backward(x, y, np.array([[[[1., 2], [3, 4]]]]), dx)
+    np.testing.assert_array_equal(dx[0, 0], [[1, 2, 0], [3, 4, 0], [0, 0, 0]])
+
+
+def test_reshape_keeps_the_numbers_in_order_and_copies():
+    x, y = np.arange(12.).reshape(2, 6), np.empty((2, 3, 2))
+    layer = Reshape((3, 2))
+    layer.forward(x, y)
+    np.testing.assert_array_equal(y[1], [[6, 7], [8, 9], [10, 11]])
+    dx = np.empty((2, 6))
+    layer.backward(x, y, y, dx)
+    np.testing.assert_array_equal(dx, x)
+    x[...] = 0
+    assert y[1, 2, 1] == 11 and dx[1, 5] == 11
+
+
+# --- Networks ---------------------------------------------------------------------------------------------------------------
+
+
+def cifar(r=.05, channels=32, last=192, dense=500, hidden=8000):
+    """G and D of the paper's convolutional CIFAR-10 experiment, or narrower ones of their geometry."""
+    G = [Linear(100, hidden), ReLU(), Reshape((hidden // 100, 10, 10)), ConvTranspose2d((hidden // 100, 10, 10), 3, 5, 3, 0, False)]
+    D = [Dropout(.8), Conv2d((3, 32, 32), 2 * channels, 8, 1, 4), Maxout(2), MaxPool(4, 2), Dropout(.5),
+         Conv2d((channels, 16, 16), 2 * channels, 8, 1, 3), Maxout(2), MaxPool(4, 2), Dropout(.5),
+         Conv2d((channels, 7, 7), 2 * last, 5, 1, 3), Maxout(2), MaxPool(2, 2), Reshape((last * 25,)), Dropout(.5),
+         Linear(last * 25, 5 * dense), Maxout(5), Dropout(.5), Linear(dense, 1)]
+    return G, D
+
+
+def test_the_shapes_of_the_papers_cifar_networks_follow_pylearn2s_pooling():
+    G, D = cifar()
+    assert npgan.net.shapes(G)[2:] == [(8000,), (80, 10, 10), (3, 32, 32)]
+    shapes = npgan.net.shapes(D)
+    assert [shapes[l] for l in (2, 3, 4)] == [(64, 33, 33), (32, 33, 33), (32, 16, 16)]
+    assert [shapes[l] for l in (6, 7, 8)] == [(64, 15, 15), (32, 15, 15), (32, 7, 7)]
+    assert [shapes[l] for l in (10, 11, 12, 13)] == [(384, 9, 9), (192, 9, 9), (192, 5, 5), (4800,)]
+
+
+def small(kind=lambda: Maxout(2), seed=0, dtype="float64"):
+    """G and D with every layer of conv.py, and D's first convolution followed by a layer of the given kind."""
+    b = constant(np.random.default_rng(seed).standard_normal((4, 1, 1)) / 5)
+    channels = 2 if isinstance(kind(), Maxout) else 4
+    G = Net([Linear(4, 18, he), ReLU(), Reshape((2, 3, 3)), ConvTranspose2d((2, 3, 3), 3, 3, 2, 1, False, uniform(.5))], dtype, seed)
+    D = Net([Dropout(.8), Conv2d((3, 5, 5), 4, 3, 1, 1, True, he, b), kind(), MaxPool(3, 2),
+             Conv2d((channels, 2, 2), 3, 2, 1, 1, False, he), Softplus(), Reshape((27,)), Linear(27, 1)], dtype, seed + 1)
+    return G, D
+
+
+def game(kind=lambda: Maxout(2), m=3, penalty=None, dtype="float64"):
+    rng, (G, D) = np.random.default_rng(0), small(kind, dtype=dtype)
+    p = gan.Players(G, D, m, penalty=penalty)
+    D.draw(p.d, np.random.default_rng(1))
+    if penalty:
+        penalty.draw(np.random.default_rng(2))
+    return p, rng.standard_normal((m, 3, 5, 5)), rng.standard_normal((m, 4))
+
+
+@pytest.mark.parametrize("kind", [lambda: Maxout(2), ReLU, Softplus])
+def test_both_players_steps_have_the_right_gradient_through_every_layer(kind):
+    p, x, z = game(kind)
+    gan.discriminator_gradient(p, x, z)
+    assert gradcheck.error(lambda: gan.discriminator_gradient(p, x, z)[0], p.D.theta, p.D.grad.copy()) <= gradcheck.TOLERANCE
+
+    def J():
+        gan.generator_gradient(p, z)
+        return GAN.J(p.fake.x[-1], p.generator_loss).mean()
+    J()
+    assert gradcheck.error(J, p.G.theta, p.G.grad.copy()) <= gradcheck.TOLERANCE
+
+
+@pytest.mark.parametrize("kind", [lambda: Maxout(2), LeakyReLU, Softplus])
+@pytest.mark.parametrize("penalty", [GradientPenalty, R1])
+def test_a_penalty_has_the_right_gradient_through_convolution_and_pooling(penalty, kind):
+    penalty = penalty()
+    p, x, z = game(kind, penalty=penalty)
+
+    def V_P():
+        return gan.discriminator_gradient(p, x, z)[0] - penalty.P
+    V_P()
+    assert float(penalty.P) > 0
+    assert gradcheck.error(V_P, p.D.theta, p.D.grad.copy()) <= gradcheck.TOLERANCE
+
+
+def test_the_table_of_gradcheck_has_rows_for_every_layer_here_once_and_twice_differentiated():
+    what = {row[0] for row in itertools.takewhile(lambda row: "step" not in row[0], gradcheck.rows())}      # the layers come first
+    for kind in (Conv2d, ConvTranspose2d, MaxPool, Reshape):
+        assert any(w.startswith(kind.__name__ + "(") for w in what)
+        assert any(w.startswith(f"grad_x y through {kind.__name__}(") for w in what)
+
+
+def test_a_training_step_reads_nothing_back_from_the_device(device):
+    p = gan.Players(*small(dtype="float32"), 4, penalty=R1(.1))
+    examples = iter([device.asarray(np.random.default_rng(i).standard_normal((4, 3, 5, 5)).astype("float32")) for i in range(3)])
+    sgd, rng, before = (Momentum(p.D, .01), Momentum(p.G, .01)), backend.default_rng(0), p.D.theta.copy()
+    device.reset()
+    for _ in gan.train(p, examples, Normal(), *sgd, rng, 3):
+        pass
+    assert device.counts["host reads"] == device.counts["host writes"] == 0 < device.counts["operations"]
+    assert {str(a.dtype) for a in (*p.d.x, *p.d.dx, *p.g.x, *p.g.dx, p.D.theta, p.D.grad, p.G.theta, p.G.grad)} == {"float32"}
+    assert 0 < float(abs(p.D.theta - before).max()) < 1
+
+
+def test_float32_is_not_upcast_on_the_way(monkeypatch):
+    """Every array that a layer makes for itself is of its inputs' type."""
+    seen = set()
+    for name in ("matmul", "zeros", "full", "ascontiguousarray", "maximum", "zeros_like"):
+        def spy(*args, f=getattr(np, name), **kwargs):
+            a = f(*args, **kwargs)
+            seen.add(str(a.dtype))
+            return a
+        monkeypatch.setattr(conv.xp, name, spy, raising=False)
+    for layer, inputs in ((Conv2d((2, 5, 5), 3, 3, 2, 1), (2, 5, 5)), (ConvTranspose2d((2, 3, 3), 3, 3, 2, 1, False), (2, 3, 3)),
+                          (MaxPool(3, 2), (2, 5, 5))):
+        with_parameters(layer, "float32")
+        x, dy = np.ones((2, *inputs), "float32"), np.ones((2, *layer.outputs(inputs)), "float32")
+        y, dx = np.empty_like(dy), np.empty_like(x)
+        layer.forward(x, y)
+        layer.backward(x, y, dy, dx)
+        layer.gradient(x, dy)
+        layer.pushforward(x, y, x, y)
+    assert seen == {"float32"}
+
+
+def test_a_layer_keeps_nothing_of_a_pass_and_rows_of_a_tape_stay_rows():
+    _, D = small()
+    state = {l: dict(vars(layer)) for l, layer in enumerate(D.layers)}
+    t, rng = D.tape(6), np.random.default_rng(0)
+    t.x[0][...] = rng.standard_normal(t.x[0].shape)
+    D.forward(t)
+    whole = t.x[-1].copy()
+    D.forward(t[2:4])
+    t.dx[-1][...] = 1
+    D.backward(t)
+    np.testing.assert_allclose(t.x[-1], whole, rtol=1e-12)
+    for l, layer in enumerate(D.layers):
+        assert vars(layer).keys() == state[l].keys() and all(vars(layer)[name] is state[l][name] for name in state[l])
+
+
+@pytest.mark.parametrize("verb", ["apply", "adjoint", "outer"])
+def test_the_workspace_is_bounded_however_many_the_examples(verb, monkeypatch):
+    monkeypatch.setattr(conv, "WORKSPACE", 1 << 20)
+    layer = with_parameters(Conv2d((3, 20, 20), 8, 5, 1, 2), "float32")
+    x, dy = np.ones((300, 3, 20, 20), "float32"), np.ones((300, 8, 20, 20), "float32")
+    given = {"apply": (x, dy), "adjoint": (dy, x), "outer": (x, dy, layer.dW)}[verb]
+    tracemalloc.start()
+    try:
+        getattr(layer, verb)(*given)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    im2col = 300 * 75 * 400 * 4
+    assert peak < 3 * 2 ** 20 + 22 * layer.W.nbytes < im2col / 8
+
+
+def test_chunks_are_slices_of_all_rows_of_nearly_equal_size():
+    for m in (1, 7, 128):
+        for example in (1, 5 << 20, 1 << 20, 300 << 20):
+            rows = conv.chunks(m, example)
+            sizes = [len(range(m)[r]) for r in rows]
+            assert [i for r in rows for i in range(m)[r]] == list(range(m))
+            assert max(sizes) * example <= max(conv.WORKSPACE, example) and min(sizes) > 0
+
+
+# --- Files and refusals -----------------------------------------------------------------------------------------------------
+
+
+def test_convolutional_networks_come_back_from_a_checkpoint_to_the_bit(xp, tmp_path):
+    nets, others = small(dtype="float32"), small(seed=7, dtype="float32")
+    saved, other = ([Momentum(net, .1) for net in pair] for pair in (nets, others))
+    for sgd in saved:
+        sgd.net.grad[...] = 1
+        sgd.ascend()
+    checkpoint.save(tmp_path / "c.npz", *saved, {})
+    checkpoint.restore(tmp_path / "c.npz", *other)
+    G, D = npgan.load(tmp_path / "c.npz")
+    z = xp.asarray(np.random.default_rng(0).standard_normal((3, 4)).astype("float32"))
+    want = xp.asnumpy(nets[1](nets[0](z)))
+    for g, d in ((G, D), others):
+        np.testing.assert_array_equal(xp.asnumpy(d(g(z))), want)
+    assert repr(G) == repr(nets[0]) and repr(D) == repr(nets[1])
+
+
+@pytest.mark.parametrize("layer", [["Conv2d", [3, 5], 4, 3], ["Conv2d", 3, 4, 3], ["Conv2d", [3, 5, 5], "4", 3], ["MaxPool", 2, 0],
+                                   ["Reshape", [-1]], ["Conv2d", [3, 5, 5], 4, 9], ["MaxPool", 1e9, 1], ["Reshape", {}],
+                                   ["Conv2d", [3, 10 ** 9, 10 ** 9], 10 ** 9, 3, 1, 0, False]])
+def test_a_checkpoint_with_an_impossible_layer_is_refused_naming_the_file(tmp_path, layer):
+    path = tmp_path / "c.npz"
+    checkpoint.save(path, *(Momentum(net, .1) for net in small()), {})
+    with np.load(path) as f:
+        arrays = dict(f)
+    about = json.loads(arrays["about"].tobytes())
+    about["G"]["layers"][2] = layer
+    np.savez(path, **{**arrays, "about": np.frombuffer(json.dumps(about).encode(), np.uint8)})
+    with pytest.raises(ValueError, match="c.npz") as e:
+        npgan.load(path)
+    assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("make, words", [
+    (lambda: Conv2d((3, 5, 4), 8, 7, 1, 1), r"Conv2d\(\(3, 5, 4\), 8, 7, 1, 1, True\): a kernel of 7 x 7 .* 5 x 4 with 1 zeros"),
+    (lambda: Conv2d(3, 64, 8), r"Conv2d\(3, 64, 8, 1, 0, True\): takes inputs \(channels, height, width\)"),
+    (lambda: Conv2d((3, 32), 64, 8), "takes inputs"), (lambda: Conv2d((3, 32, 0), 64, 8), "whole numbers from 1 on"),
+    (lambda: Conv2d((3, 32, 32), 0, 8), "whole numbers"), (lambda: Conv2d((3, 32, 32), 64, 8, 0), "whole numbers"),
+    (lambda: Conv2d((3, 32, 32), 64, 8, 1, -1), "pad from 0 on"), (lambda: Conv2d((3, 32, 32), 64, 2.5), "whole numbers"),
+    (lambda: Conv2d((3, 32, 32), 64, 8, 1, 0, uniform(.1)), "tied, True or False"),
+    (lambda: ConvTranspose2d((8, 2, 3), 3, 2, 1, 2), r"of 2 x 3 inputs, 1 pixels apart.*kernel of 2 x 2.*pad of 2 leaves -1 x 0"),
+    (lambda: MaxPool(2, 3), r"MaxPool\(2, 3\).*stride <= window"), (lambda: MaxPool(0, 0), "whole numbers"),
+    (lambda: MaxPool(2.5, 1), "whole numbers"), (lambda: Reshape(()), "tuple of whole numbers"), (lambda: Reshape(12), "tuple"),
+    (lambda: Net([Conv2d((1, 4, 4), 2, 3), MaxPool(3, 2)]), r"MaxPool\(3, 2\): there is no window of 3 x 3 in inputs of shape \(2, 2, 2\)"),
+    (lambda: Net([Linear(3, 4), MaxPool(1, 1)]), r"no window.*\(4,\)"),
+    (lambda: Net([Linear(3, 7), Reshape((2, 3))]), r"Reshape\(\(2, 3\)\): 6 numbers, but the inputs, of shape \(7,\), are 7"),
+    (lambda: Net([Linear(3, 12), Reshape((3, 2, 2)), Conv2d((3, 2, 3), 2, 1)]), r"layer 2, Conv2d.*\(3, 2, 3\).*\(3, 2, 2\)")])
+def test_impossible_geometry_is_refused_at_construction_in_one_sentence_with_the_sizes(make, words):
+    with pytest.raises(ValueError, match=words) as e:
+        make()
+    assert "\n" not in str(e.value)
+
+
+def test_an_initialiser_sees_a_kernel_as_a_column_as_in_a_linear_layer():
+    net = Net([Conv2d((16, 6, 6), 200, 5, W=he)])
+    W = net.named_parameters()["0.W"]
+    assert W.shape == (400, 200) and W.std() == pytest.approx(math.sqrt(2 / 400), rel=.02)
