@@ -1,9 +1,13 @@
 """Fixtures that choose the backend: `xp` runs a test on every one, `device` on the stand-in that refuses and counts."""
 
-import device as stand_in
-import pytest
+import os
 
-from npgan import backend
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")          # the matrices are small; read when NumPy is first imported
+
+import device as stand_in  # noqa: E402
+import pytest  # noqa: E402
+
+from npgan import backend  # noqa: E402
 
 
 def pytest_collection_modifyitems(items):

@@ -27,7 +27,7 @@ def test_the_density_integrates_to_one_and_gives_each_cell_its_share_of_the_samp
     """One cell of a coarse grid holds a binomial number of samples, of probability the integral of the density over it."""
     data = TOYS[name]()
     d, (low, high) = data.centres.shape[1], data.extent
-    fine, cells, n = (4000, 40, 100_000) if d == 1 else (240 if data.sd < .05 else 120, 12, 100_000)
+    fine, cells, n = (4000, 40, 100_000) if d == 1 else (120, 12, 100_000)
     if name in ("ring", "grid"):                                       # their modes are too narrow for a grid over everything
         c, low, high = data.centres[3], -6 * data.sd, 6 * data.sd
         x = data.sample(n, 0) - c
