@@ -8,9 +8,7 @@ Writes fgan.png (the fitted densities), tables.md (what is learned beside the mi
 
 import argparse
 import json
-import multiprocessing
 import os
-import signal
 import time
 
 import numpy as np
@@ -135,23 +133,6 @@ def bound(objective, D, mu, sigma):
     return integral(P * T - normal(mu, sigma ** 2) * F)
 
 
-def every(jobs, workers, quiet):
-    """The results of the jobs, in their order."""
-    from tqdm import tqdm
-    with tqdm(total=len(jobs), unit="training", disable=quiet, dynamic_ncols=True) as bar:
-        if workers == 1:
-            for job in jobs:
-                yield fit(job)
-                bar.update()
-            return
-        for threads in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
-            os.environ[threads] = "1"                           # read when a new process imports NumPy
-        with multiprocessing.get_context("spawn").Pool(workers, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
-            for result in pool.imap(fit, jobs):
-                yield result
-                bar.update()
-
-
 # --- What a run writes -----------------------------------------------------------------------------------------------------
 
 
@@ -198,14 +179,14 @@ def picture(path, optima, learned):
 
 
 def main(given):
-    out, names, seeds, iterations = given["out"], list(dict.fromkeys(given["divergence"])), given["seeds"], given["iterations"]
-    if not out:
-        raise ValueError('--out "": name a folder')
-    os.makedirs(out, exist_ok=True)
+    out, names, seeds, iterations = run.folder(given["out"]), list(dict.fromkeys(given["divergence"])), given["seeds"], given["iterations"]
     jobs, begun = [(name, seed, iterations) for name in names for seed in range(seeds)], time.perf_counter()
-    workers = min(len(jobs), given["workers"] or ((os.cpu_count() or 1) if xp.name() == "numpy" else 1))
+    workers = run.workers(given["workers"], jobs)
     print(f"{len(jobs)} trainings of {iterations} iterations, {xp.name()}, {workers} at a time")
-    results = np.array(list(every(jobs, workers, given["quiet"])))
+    from tqdm import tqdm
+    bar = tqdm(run.each(fit, jobs, workers), total=len(jobs), unit="training", disable=given["quiet"], dynamic_ncols=True)
+    found = dict(bar)
+    results = np.array([found[job] for job in jobs])
     seconds = time.perf_counter() - begun
     learned, optima = dict(zip(names, results.reshape(len(names), seeds, 3))), {name: optimum(name) for name in names}
     table = cross(learned)
@@ -214,15 +195,13 @@ def main(given):
     text = tables(optima, learned, table, seeds, iterations)
     print(f"\n{text}\n" + (f"By {', '.join(others)}, another of these Gaussians is nearer to P than its own." if others else
                            "By each divergence, its own Gaussian is the nearest to P of them all."))
-    with checkpoint.replacing(os.path.join(out, "tables.md")) as temporary, open(temporary, "w") as f:
-        f.write(text)
+    checkpoint.write(os.path.join(out, "tables.md"), text)
     picture(os.path.join(out, "fgan.png"), optima, learned)
     result = {"backend": xp.name(), "iterations": iterations, "seeds": seeds, "seconds": seconds, "divergences": {
         name: {"minimum": dict(zip(("D_f", "mu", "sigma"), optima[name])),
                "learned": dict(zip(("V", "mu", "sigma"), learned[name].T.tolist())),
                "D_f_by": dict(zip(names, row))} for name, row in zip(names, table.tolist())}}
-    with checkpoint.replacing(os.path.join(out, "result.json")) as temporary, open(temporary, "w") as f:
-        json.dump(result, f, indent=1)
+    checkpoint.write(os.path.join(out, "result.json"), json.dumps(result, indent=1))
     print(f"{seconds:.0f} s; {out}: fgan.png tables.md result.json")
     return 0
 

@@ -20,7 +20,7 @@ from npgan.gan import Players, discriminator_gradient, generator_gradient, sampl
 from npgan.layers import Linear, Tanh, constant, uniform
 from npgan.net import Net
 from npgan.objectives import OBJECTIVES
-from npgan.optim import Adam
+from npgan.optim import Adam, Fall
 from npgan.penalty import R1
 from npgan.priors import Uniform
 
@@ -129,10 +129,7 @@ def training(line, p, examples, prior, sgd_d, sgd_g, rng, iterations, frames):
 
 
 def main(given):
-    out = given["out"]
-    if not out:
-        raise ValueError('--out "": name a folder')
-    os.makedirs(out, exist_ok=True)
+    out = run.folder(given["out"])
     seed, iterations, data, prior = given["seed"], given["iterations"], toy.ON_A_LINE[given["data"]](), Uniform(1.)
     # The first layers' ranges spread the kinks of tanh over the range of z, and of x.
     G = Net([Linear(1, WIDTH, uniform(2), uniform(2)), Tanh(), Linear(WIDTH, WIDTH), Tanh(), Linear(WIDTH, 1, uniform(.3), constant(1.))],
@@ -140,11 +137,8 @@ def main(given):
     D = Net([Linear(1, WIDTH, uniform(1), uniform(3)), Tanh(), Linear(WIDTH, WIDTH), Tanh(), Linear(WIDTH, 1)], seed=2 * seed + 1)
     p = Players(G, D, M, OBJECTIVES[given["objective"]], given["generator_loss"], penalty=R1(GAMMA))
 
-    def falling(lr, updates):
-        return lambda t: lr * min(1, 2 * max(1 - t / updates, 0))
-
-    sgd_d = Adam(D, falling(LR_D, POOR + ALONE + K * iterations), 0., .99)
-    sgd_g = Adam(G, falling(LR_G, FOLLOW + iterations), 0., .99)
+    sgd_d = Adam(D, Fall(LR_D, POOR + ALONE + K * iterations), 0., .99)
+    sgd_g = Adam(G, Fall(LR_G, FOLLOW + iterations), 0., .99)
     line = Line(data, prior)
     examples = toy.endless(xp.asarray(data.sample(100_000, (seed, 1))), M, seed)
     moments, shown, begun = [], plots.window("Figure 1") if given["live"] else None, time.perf_counter()
@@ -181,8 +175,7 @@ def main(given):
     result = {**{key: given[key] for key in ("data", "seed", "objective", "generator_loss", "iterations")}, "backend": xp.name(),
               "seconds": seconds, "V": last.V + best, "V_minus_f_1": last.V, "sup_D_minus_D_star": last.sup,
               "sup_D_minus_half": last.sup_half, "jsd": theory.jsd(line.p_data / line.p_data.sum(), last.p_g / last.p_g.sum())}
-    with checkpoint.replacing(os.path.join(out, "result.json")) as temporary, open(temporary, "w") as f:
-        json.dump(result, f, indent=1)
+    checkpoint.write(os.path.join(out, "result.json"), json.dumps(result, indent=1))
     print(f"{iterations} iterations in {seconds:.0f} s: V - ({best:.4f}) = {last.V:+.4f}; where 99 % of p_data are, sup |D - 1/2| = "
           f"{last.sup_half:.3f}, sup |D - D*| = {last.sup:.3f}; JSD(p_data || p_g) = {result['jsd']:.4f} nats\n"
           f"{out}: figure1.png convergence.png figure1.gif figure1.html result.json")

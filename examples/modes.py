@@ -6,9 +6,7 @@ after each seed: --resume goes on from there.
 
 import argparse
 import json
-import multiprocessing
 import os
-import signal
 import time
 
 import numpy as np
@@ -20,7 +18,7 @@ from npgan.gan import Players, train
 from npgan.layers import LeakyReLU, Linear, Noise, ReLU, he
 from npgan.net import Net
 from npgan.objectives import OBJECTIVES
-from npgan.optim import Adam
+from npgan.optim import Adam, Fall
 from npgan.penalty import R1
 from npgan.priors import Normal
 
@@ -70,7 +68,7 @@ def play(job):
     G = Net([*layers["G"], Linear(WIDTH, 2, he)], seed=2 * seed)
     D = Net([*[noise] * (sigma > 0), *layers["D"], Linear(WIDTH, 1, he)], seed=2 * seed + 1)
     p = Players(G, D, M, OBJECTIVES[objective], loss, pack, R1(gamma) if gamma else None)
-    sgd_g, sgd_d = (Adam(net, lambda t, lr=lr: lr * min(1, 2 - 2 * t / iterations), .5, .99) for net, lr in ((G, LR_G), (D, LR_D)))
+    sgd_g, sgd_d = (Adam(net, Fall(lr, iterations), .5, .99) for net, lr in ((G, LR_G), (D, LR_D)))
     examples = toy.endless(xp.asarray(toys.sample(100_000, (seed, 1)) / np.float32(scale)), M, seed)
     for record in run.silently(train(p, examples, Normal(), sgd_d, sgd_g, xp.default_rng(seed), iterations)):
         noise.sigma = sigma * max(0, 1 - 2 * (record.iteration + 1) / iterations)
@@ -83,30 +81,27 @@ def play(job):
 
 
 def main(given):
-    out = given["out"]
-    if not out:
-        raise ValueError('--out "": name a folder')
     if M % given["pack"]:
         raise ValueError(f"--pack {given['pack']}: m = {M} examples do not make packs of that size; take a divisor")
-    os.makedirs(out, exist_ok=True)
+    out = run.folder(given["out"])
     names = [given["data"]] if given["data"] else list(SETTINGS)
     settings = {name: SETTINGS[name] | {key: given[key] for key in ("iterations", "gamma") if given[key] is not None}
                 | {key: given[key] for key in ("pack", "noise", "objective", "generator_loss")} for name in names}
     rows = {name: earlier(out, name, settings[name]) if given["resume"] else [] for name in names}
     jobs = [(name, seed, *settings[name].values()) for seed in range(given["seeds"]) for name in names
             if seed not in [row["seed"] for row in rows[name]]]
-    workers = given["workers"] or (1 if xp.name() == "cupy" else os.cpu_count())
-    print(f"{' and '.join(names)}: {len(jobs)} runs on {xp.name()}, {min(workers, len(jobs))} at once")
+    workers = run.workers(given["workers"], jobs)
+    print(f"{' and '.join(names)}: {len(jobs)} runs on {xp.name()}, {workers} at once")
     from tqdm import tqdm
     try:
         with tqdm(total=len(jobs), unit="run", disable=given["quiet"], dynamic_ncols=True) as bar:
-            for row, samples in results(jobs, workers):
+            for _, (row, samples) in run.each(play, jobs, workers):
                 name = row["data"]
                 rows[name] = sorted([*rows[name], row], key=lambda row: row["seed"])
                 if row["seed"] == 0:
-                    write(os.path.join(out, f"{name}.npy"), lambda f: np.save(f, samples))
-                write(os.path.join(out, f"{name}.json"), lambda f: f.write(json.dumps({"settings": settings[name], "rows": rows[name]},
-                                                                                     indent=1).encode()))
+                    with checkpoint.replacing(os.path.join(out, f"{name}.npy")) as temporary:
+                        np.save(temporary, samples)
+                checkpoint.write(os.path.join(out, f"{name}.json"), json.dumps({"settings": settings[name], "rows": rows[name]}, indent=1))
                 bar.update()
                 tqdm.write(f"{name}, seed {row['seed']}: {row['modes']} modes, {100 * row['high_quality']:.1f} % high quality, "
                            f"reverse KL {row['reverse_kl']:.3f}, {row['seconds']:.0f} s")
@@ -115,17 +110,6 @@ def main(given):
         return 130
     finish(out, {name: rows[name] for name in names if rows[name]}, settings)
     return 0
-
-
-def results(jobs, workers):
-    """Yields what `play` returns, as it comes; in processes of one BLAS thread each where there is more than one worker."""
-    if workers == 1 or len(jobs) <= 1:
-        yield from map(play, jobs)
-        return
-    os.environ.update({f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "MKL", "OMP")})       # read by the new processes
-    ignore = signal.signal, (signal.SIGINT, signal.SIG_IGN)              # Ctrl-C goes to them all: this process ends the others
-    with multiprocessing.get_context("spawn").Pool(min(workers, len(jobs)), *ignore) as pool:
-        yield from pool.imap_unordered(play, jobs)
 
 
 def earlier(out, name, settings):
@@ -142,11 +126,6 @@ def earlier(out, name, settings):
     if made != settings:
         raise ValueError(f"--resume: {path} was made with {made}, not with {settings}: give the same options, or another --out")
     return rows
-
-
-def write(path, save):
-    with checkpoint.replacing(path) as temporary, open(temporary, "wb") as f:
-        save(f)
 
 
 def finish(out, rows, settings):
@@ -168,7 +147,7 @@ def finish(out, rows, settings):
              *((name, *values) for name, values in PUBLISHED.items()),
              (f"npgan, {n} seed{'s' * (n > 1)}", *cells("ring"), *cells("grid"))]
     text = "\n".join(f"| {' | '.join(row)} |" for row in table)
-    write(os.path.join(out, "modes.md"), lambda f: f.write((text + "\n").encode()))
+    checkpoint.write(os.path.join(out, "modes.md"), text + "\n")
     print(text)
     for name in rows:
         seconds = [row["seconds"] for row in rows[name]]

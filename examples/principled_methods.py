@@ -24,7 +24,7 @@ from npgan.data import glyphs, mnist, toy
 from npgan.gan import Players, discriminator_gradient, generator_backward, norm, sample
 from npgan.layers import Linear, Maxout, Noise, ReLU, Sigmoid, he, logit
 from npgan.net import Net
-from npgan.optim import Adam
+from npgan.optim import Adam, Fall
 from npgan.priors import Uniform
 
 M, BATCHES, MOMENTS = 100, 10, 50       # examples in a minibatch; minibatches looked at, at not quite so many moments of D's training
@@ -113,7 +113,7 @@ def ours(path, data, seed):
 
 def duel(p, x, unseen, prior, seed, iterations):
     """D learns, G does not. Yields (iteration, what `look` sees) at moments that are dense at the start."""
-    sgd_d = Adam(p.D, lambda t: LR_NEW * min(1, 2 - 2 * t / iterations))     # falling in the second half: else D leaps now and then
+    sgd_d = Adam(p.D, Fall(LR_NEW, iterations))                  # constant to the end, D leaps now and then
     rng, other = xp.default_rng(seed, 1), xp.default_rng(seed, 2)
     examples, unseen = toy.endless(x, M, seed), toy.endless(unseen, M, seed)
     moments = {0, *np.geomspace(1, iterations, MOMENTS).round().astype(int).tolist()}
@@ -141,13 +141,10 @@ def look(p, examples, prior, rng):
 
 
 def main(given):
-    out = given["out"]
-    if not out:
-        raise ValueError('--out "": name a folder')
+    out = run.folder(given["out"])
     name, x, unseen = load(given["data"])
     if min(len(x), len(unseen)) < M:
         raise ValueError(f"--data {given['data']}: {len(x)} examples to train on and {len(unseen)} to look at, but a minibatch is {M}")
-    os.makedirs(out, exist_ok=True)
     try:
         return play(given, out, name, x, unseen)
     except KeyboardInterrupt:
@@ -181,7 +178,7 @@ def play(given, out, name, x, unseen):
                 bar.update(k * iterations + i - bar.n)
             curves[n, s] = {**settings, "epochs": n, "noise": s, "iteration": moments,
                             **{what: values.tolist() for what, values in zip(SEEN, np.moveaxis(seen, -1, 0).astype(float))}}
-            write(path, list(curves.values()))
+            checkpoint.write(path, json.dumps(list(curves.values())))
     finish(out, name, [curves[key] for key in wanted], sigma, {
         "data": name, "backend": xp.name(), "seed": seed, "iterations": iterations, "batch_size": M, "minibatches_looked_at": BATCHES,
         "noise": sigma, "seconds": time.perf_counter() - begun})
@@ -197,11 +194,6 @@ def earlier(path, settings):
             return {(c["epochs"], c["noise"]): c for c in json.load(f) if settings.items() <= c.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as e:
         raise ValueError(f"--resume: {path} is not a result of this example, or a damaged one ({e}); move it away") from e
-
-
-def write(path, what):
-    with checkpoint.replacing(path) as temporary, open(temporary, "w") as f:
-        json.dump(what, f)
 
 
 def numbers(curve):
@@ -263,7 +255,7 @@ def figure(path, title, rows, curves, sigma):
 def finish(out, name, curves, sigma, result):
     for file, (title, rows) in FIGURES.items():
         figure(os.path.join(out, f"{file}.png"), f"{title}, on {name}", rows, curves, sigma)
-    write(os.path.join(out, "result.json"), {**result, "curves": [numbers(curve) for curve in curves]})
+    checkpoint.write(os.path.join(out, "result.json"), json.dumps({**result, "curves": [numbers(curve) for curve in curves]}))
     print("\n".join(sentence(numbers(curve)) for curve in curves))
     print(f"{out}: {' '.join(f'{file}.png' for file in FIGURES)} curves.json result.json generator-N.npz")
 

@@ -27,10 +27,7 @@ def parser():
 
 
 def main(given):
-    out, seed = given["out"], given["seed"]
-    if not out:
-        raise ValueError('--out "": name a folder')
-    os.makedirs(out, exist_ok=True)
+    out, seed = run.folder(given["out"]), given["seed"]
     proposition2(os.path.join(out, "proposition2.png"), seed)
     theorems(os.path.join(out, "theorems.png"))
     print(f"{out}: proposition2.png theorems.png")

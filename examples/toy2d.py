@@ -18,7 +18,7 @@ from npgan.gan import Players, generator_gradient, train
 from npgan.layers import LeakyReLU, Linear, ReLU, he
 from npgan.net import Net
 from npgan.objectives import OBJECTIVES
-from npgan.optim import Adam
+from npgan.optim import Adam, Fall
 from npgan.penalty import R1
 from npgan.priors import Uniform
 
@@ -75,10 +75,7 @@ class Plane:
 
 
 def main(given):
-    out, seed, iterations = given["out"], given["seed"], given["iterations"]
-    if not out:
-        raise ValueError('--out "": name a folder')
-    os.makedirs(out, exist_ok=True)
+    out, seed, iterations = run.folder(given["out"]), given["seed"], given["iterations"]
     data, prior = toy.IN_THE_PLANE[given["data"]](), Uniform(1.)
     x = data.sample(100_000, (seed, 1))
     scale = float(x.std())                                                  # the players see x / scale
@@ -87,7 +84,7 @@ def main(given):
     D = Net([Linear(2, WIDTH, he), LeakyReLU(), Linear(WIDTH, WIDTH, he), LeakyReLU(), Linear(WIDTH, WIDTH, he), LeakyReLU(),
              Linear(WIDTH, 1, he)], seed=2 * seed + 1)
     p = Players(G, D, M, OBJECTIVES[given["objective"]], given["generator_loss"], penalty=R1(given["gamma"]) if given["gamma"] else None)
-    sgd_g, sgd_d = (Adam(net, lambda t, lr=lr: lr * min(1, 2 - 2 * t / iterations), .5, .99) for net, lr in ((G, LR_G), (D, LR_D)))
+    sgd_g, sgd_d = (Adam(net, Fall(lr, iterations), .5, .99) for net, lr in ((G, LR_G), (D, LR_D)))
     plane, examples = Plane(data, scale, prior, seed), toy.endless(xp.asarray(x / np.float32(scale)), M, seed)
 
     every = max(iterations // given["frames"], 1)
@@ -118,8 +115,7 @@ def main(given):
               "seconds": seconds, "jsd_50x50": metrics.jsd(fresh, x[:10_000], *data.extent)}
     if data.modes is not None:
         result |= metrics.coverage(fresh[:2500], data.modes, data.sd)._asdict()
-    with checkpoint.replacing(os.path.join(out, "result.json")) as temporary, open(temporary, "w") as f:
-        json.dump(result, f, indent=1)
+    checkpoint.write(os.path.join(out, "result.json"), json.dumps(result, indent=1))
     covered = "" if data.modes is None else "; {modes} of {0} modes, {1:.1f} % high quality".format(
         len(data.modes), 100 * result["high_quality"], **result)
     print(f"{iterations} iterations in {seconds:.0f} s: JSD(p_data || p_g) on a grid of 50 x 50: {result['jsd_50x50']:.3f} nats{covered}\n"

@@ -22,7 +22,7 @@ from npgan.gan import Players, discriminator_gradient, sample, train
 from npgan.layers import LeakyReLU, Linear, Tanh, constant, he, uniform
 from npgan.net import Net
 from npgan.objectives import WASSERSTEIN
-from npgan.optim import Adam, Clip, WarmUp, at
+from npgan.optim import Adam, Clip, Fall, WarmUp, at
 from npgan.penalty import GradientPenalty
 from npgan.priors import Normal, Uniform
 
@@ -116,10 +116,10 @@ class Critic(NamedTuple):
         lam = c = self.value
         if self.how == "clip":
             D = network(uniform(c), uniform(c), seed)
-            return Players(G, D, M, WASSERSTEIN), Adam(D, falling(LR_CLIPPED * c, updates), 0., B2_CLIPPED, project=Clip(c))
+            return Players(G, D, M, WASSERSTEIN), Adam(D, Fall(LR_CLIPPED * c, updates), 0., B2_CLIPPED, project=Clip(c))
         D = network(he, uniform(3), seed)
         penalty = OneSided(lam) if self.how == "one-sided" else GradientPenalty(lam)
-        return Players(G, D, M, WASSERSTEIN, penalty=penalty), Adam(D, falling(LR_D, updates), 0., B2)
+        return Players(G, D, M, WASSERSTEIN, penalty=penalty), Adam(D, Fall(LR_D, updates), 0., B2)
 
     def __str__(self):
         return f"{self.how}, {'c' if self.how == 'clip' else 'lam'} = {self.value:g}"
@@ -128,11 +128,6 @@ class Critic(NamedTuple):
 def network(W, b, seed):
     """D. b in the first layer: there the kinks of D' begin."""
     return Net([Linear(1, WIDTH, W, b), LeakyReLU(), Linear(WIDTH, WIDTH, W), LeakyReLU(), Linear(WIDTH, 1, W)], seed=seed)
-
-
-def falling(lr, updates):
-    """Constant in the first half, then linear to 0."""
-    return lambda t: lr * min(1, 2 * max(1 - t / updates, 0))
 
 
 class Moment(NamedTuple):
@@ -179,7 +174,7 @@ def training(critic, data, seed, iterations):
     prior, k = Uniform(1.), WarmUp(K) if critic.how == "clip" else K
     G = Net([Linear(1, WIDTH, uniform(2), uniform(2)), Tanh(), Linear(WIDTH, WIDTH), Tanh(), Linear(WIDTH, 1)], seed=2 * seed)
     p, sgd_d = critic.players(G, 2 * seed + 1, sum(at(k, i) for i in range(iterations)))
-    sgd_g = Adam(G, falling(LR_G, iterations), 0., B2)
+    sgd_g = Adam(G, Fall(LR_G, iterations), 0., B2)
     examples = toy.endless(xp.asarray(data.sample(100_000, (seed, 1))), M, seed)
     x, z, line = data.sample(SAMPLES, (seed, 2)), np.linspace(-prior.r, prior.r, SAMPLES), np.linspace(*data.extent, 501)
 
@@ -251,10 +246,7 @@ def picture(path, pair, trainings, data):
 
 
 def main(given):
-    out, seed, iterations = given["out"], given["seed"], given["iterations"]
-    if not out:
-        raise ValueError('--out "": name a folder')
-    os.makedirs(out, exist_ok=True)
+    out, seed, iterations = run.folder(given["out"]), given["seed"], given["iterations"]
     data, lams, clips = toy.ON_A_LINE[given["data"]](), dict.fromkeys(given["lam"]), dict.fromkeys(given["clip"])
     pair = {Critic(how, lam): [] for lam in lams for how in ("two-sided", "raised", "one-sided")} | {Critic("clip", c): [] for c in clips}
     trainings = {Critic("two-sided", LAM_TOY): [], Critic("one-sided", given["lam"][0]): [], Critic("clip", given["clip"][0]): []}
@@ -281,8 +273,7 @@ def main(given):
               "pair": rows, "trainings": ends,
               "curves": {part: {str(critic): moments for critic, moments in played.items()}
                          for part, played in (("pair", pair), ("trainings", trainings))}}
-    with checkpoint.replacing(os.path.join(out, "result.json")) as temporary, open(temporary, "w") as f:
-        json.dump(result, f)
+    checkpoint.write(os.path.join(out, "result.json"), json.dumps(result))
     print(f"\n{table(rows, ends)}\n\n{seconds:.0f} s; {out}: wasserstein.png result.json")
     return 0
 

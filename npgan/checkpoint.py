@@ -29,6 +29,12 @@ def replacing(path):
             os.unlink(temporary)
 
 
+def write(path, text):
+    """A text file, all at once or not at all."""
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as f:
+        f.write(text)
+
+
 def save(path, sgd_g, sgd_d, about):
     """Write G and D, given by their optimizers, and the JSON-able dictionary `about`, all at once or not at all."""
     about, arrays = {**about, "format": FORMAT}, {}

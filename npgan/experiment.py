@@ -30,17 +30,14 @@ class Experiment(NamedTuple):
     player's lr, mu and, if any, project; and the defaults of the options epochs, batch_size, lr, lr_d, parzen_every, update.
     """
 
-    name: str                           # the beginning of its default folder's name, and with .py the program's, unless `program` says it
+    name: str                           # the example's, and the beginning of its default folder's
     presets: dict                       # by name
     load: Callable                      # load(data): Images, and the name by which every output calls them
     prior: Any                          # of z
     noise: int                          # length of z
-    show: Callable = lambda x: x        # an example as it is trained on -> pixels in [0, 1]
     score: Optional[Callable] = None    # score(images, samples): the Parzen estimate of the history; None: there are pictures only
     scores: Optional[Callable] = None   # scores(images, samples): (entries of result.json, sentence), at the end
-    begin: Callable = lambda G, D: None                         # what happens to fresh networks
     data: tuple = ("auto",)             # the values of --data that are no path
-    program: str = ""
 
 
 def options(parser, experiment, data):
@@ -52,7 +49,7 @@ def options(parser, experiment, data):
 
     p = parser
     p.argument_default, p.formatter_class, p.allow_abbrev = argparse.SUPPRESS, argparse.RawDescriptionHelpFormatter, False
-    p.epilog = (f"Go on with an interrupted run: python examples/{experiment.program or experiment.name + '.py'} --resume --out DIR\n"
+    p.epilog = (f"Go on with an interrupted run: python examples/{experiment.name}.py --resume --out DIR\n"
                 "NPGAN_BACKEND=cupy runs it on an NVIDIA GPU; NPGAN_DATA=DIR says where the data are.")
     p.add_argument("--data", metavar="WHAT", help=data)
     p.add_argument("--preset", choices=presets, help="quick (default): smaller networks of the same kind, minutes on two CPU cores; "
@@ -137,10 +134,9 @@ def main(experiment, given):
         checkpoint.restore(path, sgd_g, sgd_d)
         state = run.State(**about["state"])
     else:
-        experiment.begin(G, D)
         print(f"G\n{G}\nD\n{D}")
     title = f"{label}, preset {config['preset']}" + (f", {config['objective']}" if config["objective"] != "gan" else "")
-    again = f"python examples/{experiment.program or experiment.name + '.py'} --resume --out {out}"
+    again = f"python examples/{experiment.name}.py --resume --out {out}"
     limit = f", to stop at iteration {config['iterations']}" if config["iterations"] else ""
     print(f"{title}, {xp.name()} {config['dtype']}: {state.epoch} epochs done of {config['epochs']} in all, "
           f"{per_epoch} iterations each{limit}. Watch {os.path.join(out, 'samples.png')}")
@@ -164,7 +160,7 @@ def main(experiment, given):
                              k=config["k"], update=config["update"], quiet=quiet):
             if experiment.score and config["parzen_every"] and not state.iteration and state.epoch % config["parzen_every"] == 0:
                 state.history[-1]["parzen_ll"] = experiment.score(images, generate(noise(10_000, 1)))
-            samples, now = experiment.show(generate(fixed)), f"epoch {state.epoch}" + (
+            samples, now = generate(fixed), f"epoch {state.epoch}" + (
                 f" and {state.iteration} iterations" if state.iteration else "")
             plots.sheet(os.path.join(out, "samples.png"), samples, images.shape, 10, f"{title}, {now}")
             if not state.iteration:
@@ -226,12 +222,12 @@ def finish(experiment, out, title, config, label, images, state, per_epoch, nois
     beside = samples[5::6]                                            # the paper: nearest to the sample beside it
     nearest = images.train[xp.asnumpy(metrics.nearest(beside, images.train))]
     rows = np.concatenate([samples.reshape(8, 6, -1), nearest[:, None]], axis=1).reshape(56, -1)
-    plots.sheet(file("figure2.png"), experiment.show(rows), images.shape, 7,
+    plots.sheet(file("figure2.png"), rows, images.shape, 7,
                 f"{title}: samples; in yellow the training example nearest to the sample on its left", marked=(6,))
 
     ends, steps = noise(16, 3).reshape(8, 2, 1, -1), np.linspace(0, 1, 12, dtype=config["dtype"])[:, None]
     lines = (1 - steps) * ends[:, 0] + steps * ends[:, 1]             # (8, 12, noise): straight lines in z space
-    plots.sheet(file("interpolation.png"), experiment.show(generate(lines.reshape(96, -1))), images.shape, 12,
+    plots.sheet(file("interpolation.png"), generate(lines.reshape(96, -1)), images.shape, 12,
                 f"{title}: along straight lines between two points of z space")
 
     scores, sentence = {}, ""
@@ -244,8 +240,7 @@ def finish(experiment, out, title, config, label, images, state, per_epoch, nois
               "objective": config["objective"], "generator_loss": config["generator_loss"], "update": config["update"],
               "lr": config["lr"], "lr_d": config["lr_d"],
               "seconds": state.seconds, "seconds_per_iteration": state.seconds / total, **scores}
-    with checkpoint.replacing(file("result.json")) as temporary, open(temporary, "w") as f:
-        json.dump(result, f, indent=1)
+    checkpoint.write(file("result.json"), json.dumps(result, indent=1))
     print(f"{title}: {total} iterations in {state.seconds:.0f} s, {1000 * result['seconds_per_iteration']:.1f} ms each\n{sentence}"
           f"{out}: samples.png figure2.png interpolation.png curves.png {'training.gif ' * bool(frames)}history.csv result.json "
           "checkpoint.npz")

@@ -74,6 +74,16 @@ class Decay:
         return max(self.lr * self.factor ** -t, self.minimum)
 
 
+class Fall:
+    """lr constant in the first half of `updates` updates, then falling linearly to 0"""
+
+    def __init__(self, lr, updates):
+        self.lr, self.updates = lr, updates
+
+    def __call__(self, t):
+        return self.lr * min(1, 2 * max(1 - t / self.updates, 0))
+
+
 class Ramp:
     """A value constant within an epoch of `updates` updates, linear from `start` in the first to `end` in epoch `epochs`: the paper's mu"""
 

@@ -3,7 +3,9 @@
 import argparse
 import contextlib
 import dataclasses
+import functools
 import math
+import multiprocessing
 import os
 import signal
 import sys
@@ -151,6 +153,35 @@ def game(parser, **defaults):
                         **{"default": "gan"} | defaults)
     parser.add_argument("--generator-loss", choices=GENERATOR_LOSSES, help="G ascends T, with gan log D(G(z)) (non-saturating, default), "
                         "or descends -F, with gan log(1 - D(G(z))) (minimax)", **{"default": "non-saturating"} | defaults)
+
+
+def folder(out):
+    """The folder of --out, made. ValueError without a name."""
+    if not out:
+        raise ValueError('--out "": name a folder')
+    os.makedirs(out, exist_ok=True)
+    return out
+
+
+def workers(asked, jobs):
+    """How many jobs run at once: as many as asked for, else one for each CPU core, or 1 on a device; never more than there are."""
+    return max(1, min(len(jobs), asked or ((os.cpu_count() or 1) if xp.name() == "numpy" else 1)))
+
+
+def each(f, jobs, workers):
+    """Yields (job, f(job)) as they are done: in this process, or in several of one BLAS thread each, where f must be a module's own."""
+    f = functools.partial(beside, f)
+    if workers == 1:
+        yield from map(f, jobs)
+        return
+    os.environ.update({f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "MKL", "OMP")})       # read by the new processes
+    ignore = signal.signal, (signal.SIGINT, signal.SIG_IGN)              # Ctrl-C goes to them all: this process ends the others
+    with multiprocessing.get_context("spawn").Pool(workers, *ignore) as pool:
+        yield from pool.imap_unordered(f, jobs)
+
+
+def beside(f, job):
+    return job, f(job)
 
 
 def command(parser, main):

@@ -47,3 +47,17 @@ def device():
     stand_in.reset()
     yield stand_in
     backend.use("numpy")
+
+
+@pytest.fixture
+def offline(tmp_path, monkeypatch):
+    """An empty user's cache, no NPGAN_DATA, and a network that must not be asked."""
+    import pooch
+
+    def no_network(*args, **kwargs):
+        raise AssertionError("a download was tried")
+
+    monkeypatch.delenv("NPGAN_DATA", raising=False)
+    monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "cache" / name)
+    monkeypatch.setattr(pooch, "HTTPDownloader", no_network)
+    return tmp_path / "cache" / "npgan"

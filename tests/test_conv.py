@@ -65,6 +65,20 @@ def with_parameters(layer, dtype="float64", seed=0):
     return layer
 
 
+def assert_verbs(layer, x, dy, tied, workspace, Mx, MTdy, dW):
+    """forward, backward and gradient of y = M x + b against what the loops say of M x, M^T dy and dW."""
+    y, dx = np.full(dy.shape, np.nan), np.full(x.shape, np.nan)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conv, "WORKSPACE", workspace)
+        layer.forward(x, y)
+        layer.backward(x, y, dy, dx)
+        layer.gradient(x, dy)
+    db = dy.sum(axis=(0, 2, 3))[:, None, None] if tied else dy.sum(axis=0)
+    assert layer.b.shape == db.shape
+    for ours, loop in ((y, Mx + layer.b), (dx, MTdy), (layer.dW, dW), (layer.db, db)):
+        np.testing.assert_allclose(ours, loop, rtol=1e-11, atol=1e-11)
+
+
 @settings(deadline=None, max_examples=60)
 @given(geometries(), st.booleans(), st.sampled_from([1, 700, 8 << 20]))
 def test_a_convolution_is_its_six_loops_in_all_three_verbs_at_every_size_and_workspace(geometry, tied, workspace):
@@ -74,17 +88,8 @@ def test_a_convolution_is_its_six_loops_in_all_three_verbs_at_every_size_and_wor
     assert outputs == (k, (h + 2 * p - n) // s + 1, (w + 2 * p - n) // s + 1)
     rng = np.random.default_rng(1)
     x, dy = rng.standard_normal((m, *inputs)), rng.standard_normal((m, *outputs))
-    y, dx = np.full(dy.shape, np.nan), np.full(x.shape, np.nan)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(conv, "WORKSPACE", workspace)
-        layer.forward(x, y)
-        layer.backward(x, y, dy, dx)
-        layer.gradient(x, dy)
     Ax, ATdy, dW = loops(layer.W, x, dy, n, s, p)
-    db = dy.sum(axis=(0, 2, 3))[:, None, None] if tied else dy.sum(axis=0)
-    assert layer.b.shape == db.shape
-    for ours, loop in ((y, Ax + layer.b), (dx, ATdy), (layer.dW, dW), (layer.db, db)):
-        np.testing.assert_allclose(ours, loop, rtol=1e-11, atol=1e-11)
+    assert_verbs(layer, x, dy, tied, workspace, Ax, ATdy, dW)
 
 
 @settings(deadline=None, max_examples=60)
@@ -100,17 +105,8 @@ def test_a_transposed_convolution_is_the_adjoint_of_those_loops(geometry, tied, 
     assert layer.inputs == (k, h, w) and layer.outputs(layer.inputs) == (c, *image)
     rng = np.random.default_rng(1)
     x, dy = rng.standard_normal((m, k, h, w)), rng.standard_normal((m, c, *image))
-    y, dx = np.full(dy.shape, np.nan), np.full(x.shape, np.nan)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(conv, "WORKSPACE", workspace)
-        layer.forward(x, y)
-        layer.backward(x, y, dy, dx)
-        layer.gradient(x, dy)
     Ady, ATx, dW = loops(layer.W, dy, x, n, s, p)
-    db = dy.sum(axis=(0, 2, 3))[:, None, None] if tied else dy.sum(axis=0)
-    assert layer.b.shape == db.shape
-    for ours, loop in ((y, ATx + layer.b), (dx, Ady), (layer.dW, dW), (layer.db, db)):
-        np.testing.assert_allclose(ours, loop, rtol=1e-11, atol=1e-11)
+    assert_verbs(layer, x, dy, tied, workspace, ATx, Ady, dW)
 
 
 @settings(deadline=None, max_examples=40)

@@ -55,17 +55,8 @@ def small(contents):
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    """An empty user's cache, no NPGAN_DATA, and a network that must not be asked."""
-    import pooch
-
-    def no_network(*args, **kwargs):
-        raise AssertionError("a download was tried")
-
-    monkeypatch.delenv("NPGAN_DATA", raising=False)
-    monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "cache" / name)
-    monkeypatch.setattr(pooch, "HTTPDownloader", no_network)
-    return tmp_path / "cache" / "npgan" / "cifar10"
+def cache(offline):
+    return offline / "cifar10"
 
 
 def write(folder, contents, names=NAMES):

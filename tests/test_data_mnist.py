@@ -64,17 +64,8 @@ def path(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    """An empty user's cache, no NPGAN_DATA, and a network that must not be asked."""
-    import pooch
-
-    def no_network(*args, **kwargs):
-        raise AssertionError("a download was tried")
-
-    monkeypatch.delenv("NPGAN_DATA", raising=False)
-    monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "cache" / name)
-    monkeypatch.setattr(pooch, "HTTPDownloader", no_network)
-    return tmp_path / "cache" / "npgan" / "mnist"
+def cache(offline):
+    return offline / "mnist"
 
 
 # Reading one file

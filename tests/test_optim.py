@@ -8,7 +8,7 @@ import pytest
 from npgan import backend
 from npgan.layers import Linear
 from npgan.net import Net
-from npgan.optim import Adam, Clip, Decay, MaxColumnNorm, Momentum, Ramp, WarmUp
+from npgan.optim import Adam, Clip, Decay, Fall, MaxColumnNorm, Momentum, Ramp, WarmUp
 from npgan.priors import Normal, Spherical, Uniform
 
 
@@ -79,6 +79,11 @@ def test_the_critics_warm_up_is_the_published_one():
     assert many == [*range(25), 500, 1000, 1500] and {k(i) for i in range(1501) if i not in many} == {5}
     k = WarmUp(2, first=7, until=0, every=3)
     assert [k(i) for i in range(7)] == [7, 2, 2, 7, 2, 2, 7]
+
+
+def test_fall_is_constant_in_the_first_half_and_then_linear_to_0_where_it_stays():
+    lr = Fall(.4, 8)
+    assert [lr(t) for t in range(11)] == pytest.approx([.4] * 5 + [.3, .2, .1, 0, 0, 0], abs=1e-15)
 
 
 def test_momentum_follows_its_schedules():
