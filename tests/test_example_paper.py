@@ -1,0 +1,96 @@
+"""examples/paper.py on the folders of finished runs: what it shows, what it says of what is missing, what it refuses."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "paper.py"
+spec = importlib.util.spec_from_file_location("paper_example", EXAMPLE)
+example = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(example)
+
+COLOURS = {"mnist": (200, 10, 10), "faces": (10, 200, 10), "fully-connected": (10, 10, 200), "convolutional": (200, 200, 10)}
+
+
+def a_run(folder, colour, seed=0, ll=None, scored=()):
+    folder.mkdir(parents=True)
+    result = {"dataset": "MNIST", "preset": "paper", "epochs": 3, "seed": seed, "batch_size": 100, "update": "simultaneous"}
+    if ll is not None:
+        result |= {"parzen_ll": ll, "parzen_se": 1.25, "parzen_real_data": 244.4, "parzen_kmeans": 335.1}
+    (folder / "result.json").write_text(json.dumps(result))
+    rows = [f"{epoch},{dict(scored).get(epoch, '')}" for epoch in range(1, 4)]
+    (folder / "history.csv").write_text("\n".join(["epoch,parzen_ll", *rows]) + "\n")
+    for i, name in enumerate(("figure2.png", "interpolation.png")):
+        Image.new("RGB", (300 + 100 * i, 200), tuple(c + i for c in colour)).save(folder / name)
+    return str(folder)
+
+
+def settings(out, **given):
+    return {**vars(example.parser().parse_args(["--out", str(out)])), **given}
+
+
+def colours(path):
+    return {colour for _, colour in Image.open(path).getcolors(1 << 20)}
+
+
+def test_the_page_holds_every_runs_sheet_and_mnists_interpolation_and_the_table_the_published_numbers_beside_ours(tmp_path, capsys):
+    runs = {option: a_run(tmp_path / option, colour, ll={"mnist": 152.46, "faces": 2000.4}.get(option), scored=[(3, 152.4)] *
+                          (option == "mnist")) for option, colour in COLOURS.items()}
+    given = {option.replace("-", "_"): folder for option, folder in runs.items()}
+    assert example.main(settings(tmp_path / "page", **{**given, "mnist": [runs["mnist"]]})) == 0
+    seen = colours(tmp_path / "page" / "paper.png")
+    assert set(COLOURS.values()) <= seen and (201, 11, 11) in seen and (11, 201, 11) not in seen
+    text = (tmp_path / "page" / "paper.md").read_text()
+    assert "| Adversarial nets | 225 ± 2 | 2057 ± 26 |" in text
+    assert "| **npgan** | 152 ± 1.2 (over images) | 2000 ± 1.2 (over folds) |" in text
+    assert "| 244 | 244 |" in text and "| 335 | 335 |" in text
+    assert "not run" not in text and text in capsys.readouterr().out
+    assert (tmp_path / "page" / "parzen.png").exists()
+
+
+def test_several_seeds_are_a_mean_and_its_standard_error(tmp_path):
+    folders = [a_run(tmp_path / str(seed), (9, 9, 9), seed, ll) for seed, ll in enumerate((220., 224., 231.))]
+    assert example.main(settings(tmp_path / "page", mnist=folders)) == 0
+    text = (tmp_path / "page" / "paper.md").read_text()
+    assert f"{np.mean([220, 224, 231]):.0f} ± {np.std([220, 224, 231], ddof=1) / 3 ** .5:.1f} (3 seeds)" in text
+    assert "seed 2: 3 epochs, m = 100, simultaneous update, 231.0 ± 1.2 nats" in text
+    assert not (tmp_path / "page" / "parzen.png").exists()                  # none was scored on the way
+
+
+def test_default_folders_are_those_of_the_preset_and_what_is_missing_is_named_on_the_page(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    a_run(tmp_path / "runs" / "cifar10-convolutional-quick", (1, 2, 3))
+    said, drawn = [], example.plots.captioned
+    monkeypatch.setattr(example.plots, "captioned", lambda picture, caption, size: said.append(caption) or drawn(picture, caption, size))
+    assert example.main(settings("page", preset="quick")) == 0
+    assert (1, 2, 3) in colours("page/paper.png") and "not run | not run" in (tmp_path / "page" / "paper.md").read_text()
+    assert sum("no finished run; python examples/" in caption for caption in said) == 4         # (a), (b), (c) and Figure 3
+    with pytest.raises(ValueError, match="no finished run of preset paper was found; make one"):
+        example.main(settings("page"))
+
+
+@pytest.mark.parametrize("file, content, message", [
+    ("result.json", "{", "result.json: not the result"), ("result.json", "[1]", "result.json: not the result"),
+    ("result.json", '{"seed": 0}', "result.json: not the result"), ("history.csv", "a,b\n1,2\n", "history.csv: not a run's history"),
+    ("history.csv", "epoch,parzen_ll\n1,x\n", "history.csv: not a run's history"), ("figure2.png", "no picture", "figure2.png: the run's"),
+    ("history.csv", None, "history.csv: not a run's history"), ("interpolation.png", None, "interpolation.png: the run's")])
+def test_a_damaged_run_is_named_with_what_to_do(tmp_path, file, content, message):
+    folder = a_run(tmp_path / "run", (9, 9, 9), ll=1.)
+    (tmp_path / "run" / file).unlink()
+    if content is not None:
+        (tmp_path / "run" / file).write_text(content)
+    with pytest.raises((ValueError, OSError), match=f"{message}.*make it again with --resume"):
+        example.main(settings(tmp_path / "page", mnist=[folder]))
+
+
+def test_a_folder_without_a_run_and_a_wrong_flag_are_one_sentence_and_status_2(tmp_path):
+    for options, message in ((["--faces", tmp_path / "none"], "there is no result.json, so no finished run; make one with python"),
+                             (["--preset", "tiny"], "invalid choice"), (["--out", ""], 'paper.py: --out "": name a folder')):
+        run = subprocess.run([sys.executable, EXAMPLE, *options], capture_output=True, text=True, cwd=tmp_path)
+        assert run.returncode == 2 and message in run.stderr and "Traceback" not in run.stderr
