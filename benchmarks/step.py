@@ -1,221 +1,220 @@
-"""Time one iteration of Algorithm 1: npgan beside PyTorch eager, and beside its own matrix products alone (the floor).
+"""Time one iteration of Algorithm 1: npgan beside PyTorch, eager and compiled, and beside its own matrix products alone (the floor).
 
-One process, in turns A B C A B C, the same networks, weights, minibatches and arithmetic: minibatch gather, noise, fresh dropout
-masks, maxout, momentum. Before the race both compute the gradients of one minibatch from the same numbers and must agree.
-Needs the extra `bench`. CPU: run with OPENBLAS_NUM_THREADS and OMP_NUM_THREADS left alone; --threads sets and prints both.
+One process, in turns A B A B, the same networks, weights and arithmetic: minibatch gather, noise, fresh dropout masks, maxout,
+momentum. Before the race npgan and PyTorch compute the gradients of one minibatch from the same numbers and must agree.
+Needs the extra `bench`, and torch.compile a C++ compiler. NPGAN_BACKEND=cupy races on the GPU.
 """
 
-import argparse
-import json
-import platform
-import statistics
-import sys
-import time
+import functools
+import shutil
 
 import numpy as np
+import race
 
-PRESETS = {         # G's widths, D's units, pieces, width of x; the networks of examples/mnist.py
-    "paper": ((100, 1200, 1200), (240, 240), 5, 784),
-    "toy": ((64, 64, 64), (64, 64), 1, 2),
-}
+from npgan import backend as xp
+from npgan import run
+from npgan.data.toy import endless
+from npgan.gan import Players, discriminator_gradient, generator_gradient, train
+from npgan.layers import Dropout, LeakyReLU, Linear, Maxout, ReLU, Sigmoid
+from npgan.net import Net
+from npgan.optim import Momentum
+from npgan.priors import Uniform
+
+LR, MU = .001, .5               # small: the race stays where it begins
 
 
-def ours(G_widths, D_units, pieces, pixels, m, k, data):
-    from npgan import backend as xp
-    from npgan.gan import Players, train
-    xp.use("numpy")                                 # this race is on the CPU, whatever NPGAN_BACKEND says
-    from npgan.layers import Dropout, Linear, Maxout, ReLU, Sigmoid, uniform
-    from npgan.net import Net
-    from npgan.optim import Momentum
-    from npgan.priors import Uniform
-    G, D, n = [], [Dropout(.8)], pixels
-    for a, b in zip(G_widths, G_widths[1:]):
-        G += [Linear(a, b, uniform(.05)), ReLU()]
-    G += [Linear(G_widths[-1], pixels, uniform(.05)), Sigmoid()]
-    for units in D_units:
-        D += [Linear(n, units * pieces, uniform(.05)), Maxout(pieces), Dropout(.5)]
-        n = units
-    D += [Linear(n, 1, uniform(.05))]
+def paper(n=1200):
+    """The 2014 paper's on MNIST; n: the width of every hidden product."""
+    return ([Linear(100, n), ReLU(), Linear(n, n), ReLU(), Linear(n, 784), Sigmoid()], maxout(784, n, 5, .8, .5))
+
+
+def quick():
+    """The quick preset's of examples/mnist.py."""
+    return [Linear(100, 320), ReLU(), Linear(320, 320), ReLU(), Linear(320, 784), Sigmoid()], maxout(784, 480, 3, .9, .6)
+
+
+def toy(n=64):
+    """In the plane: three hidden layers each, as those of examples/toy2d.py."""
+    return ([Linear(2, n), ReLU(), Linear(n, n), ReLU(), Linear(n, n), ReLU(), Linear(n, 2)],
+            [Linear(2, n), LeakyReLU(), Linear(n, n), LeakyReLU(), Linear(n, n), LeakyReLU(), Linear(n, 1)])
+
+
+def cifar():
+    """The paper's fully connected ones on CIFAR-10."""
+    return [Linear(100, 8000), ReLU(), Linear(8000, 8000), Sigmoid(), Linear(8000, 3072)], maxout(3072, 8000, 5, .8, .5)
+
+
+def maxout(pixels, n, pieces, *keep):
+    layers = [Dropout(keep[0])]
+    for a in pixels, n // pieces:
+        layers += [Linear(a, n), Maxout(pieces), Dropout(keep[1])]
+    return [*layers, Linear(n // pieces, 1)]
+
+
+PRESETS = {"paper": (paper, 100, 20), "quick": (quick, 100, 20), "toy": (toy, 64, 20), "cifar": (cifar, 100, 4)}    # layers, m, rounds
+
+
+def ours(layers, m, k=1):
+    """The players, 10,000 examples on the host, and one iteration of `train`."""
+    G, D = layers
     p = Players(Net(G), Net(D, seed=1), m)
-    rng, x = xp.default_rng(0), xp.asarray(data)
-
-    def examples():
-        order = np.random.default_rng(0)
-        while True:
-            yield xp.take(x, xp.asarray(order.integers(0, len(data), m)), axis=0)
-
-    steps = train(p, examples(), Uniform(), Momentum(p.D, .05, .5), Momentum(p.G, .1, .5), rng, 10 ** 9, k)
-    return p, lambda: next(steps)
+    data = np.random.default_rng(0).random((10_000, p.x.shape[1]), "float32")
+    sgd_d, sgd_g = Momentum(p.D, LR, MU), Momentum(p.G, LR, MU)
+    steps = train(p, endless(xp.asarray(data), m, 0), Uniform(), sgd_d, sgd_g, xp.default_rng(0), 10 ** 9, k)
+    return p, data, lambda: next(steps)
 
 
 class Torch:
-    """The same iteration as PyTorch's users write it, dropout and momentum its own."""
+    """The same iteration as PyTorch's users write it, on the same device: dropout, generator and optimizer are its own.
 
-    def __init__(self, p, m, k, pieces, data):
+    With `compiled`, the arguments of torch.compile, the passes of both players, forward and backward, are compiled.
+    """
+
+    def __init__(self, p, data, k=1, compiled=None):
         import torch
-        self.torch, self.m, self.k, self.pieces = torch, m, k, pieces
-        self.G = self.copy(p.G)
-        self.D = self.copy(p.D)
-        self.x = torch.from_numpy(data)
-        self.sgd_g = torch.optim.SGD([a for pair in self.G for a in pair], .1, momentum=.5)
-        self.sgd_d = torch.optim.SGD([a for pair in self.D for a in pair], .05, momentum=.5, maximize=True)
+        self.torch, self.m, self.k, self.n = torch, p.m, k, p.z.shape[1]
+        self.device = "cuda" if xp.name() == "cupy" else "cpu"
+        self.G, self.D = self.network(p.G), self.network(p.D)
+        self.x = torch.from_numpy(data).to(self.device)
+        self.sgd_d = torch.optim.SGD(self.D.parameters(), LR, MU, maximize=True, fused=True)
+        self.sgd_g = torch.optim.SGD(self.G.parameters(), LR, MU, fused=True)
+        if compiled is not None:
+            self.V, self.J = (torch.compile(f, fullgraph=True, **compiled) for f in (self.V, self.J))
 
-    def copy(self, net):
-        flat = [self.torch.from_numpy(a.copy()).requires_grad_() for a in net.named_parameters().values()]
-        return list(zip(flat[::2], flat[1::2]))
+    def network(self, net):
+        nn = self.torch.nn
 
-    def g(self, z):
-        for W, b in self.G[:-1]:
-            z = self.torch.addmm(b, z, W).relu()
-        W, b = self.G[-1]
-        return self.torch.addmm(b, z, W).sigmoid()
+        class MaxPieces(nn.Module):
+            def __init__(self, pieces):
+                super().__init__()
+                self.pieces = pieces
 
-    def d(self, x, masks=None):
-        masks = iter(masks or ())
-        for l, (W, b) in enumerate(self.D):
-            mask = next(masks, None)
-            x = x * mask if mask is not None else self.torch.dropout(x, .5 if l else .2, True)
-            x = self.torch.addmm(b, x, W)
-            if l + 1 < len(self.D):
-                x = x.view(len(x), self.pieces, -1).max(1).values
-        return x
+            def forward(self, x):
+                return x.view(len(x), self.pieces, -1).max(1).values
 
-    def V(self, x, z, masks=None):
-        F = self.torch.nn.functional
-        a = self.d(self.torch.cat([x, self.g(z).detach()]), masks)
-        return -F.softplus(-a[:self.m]).mean() - F.softplus(a[self.m:]).mean()
+        module = {Linear: nn.Linear, ReLU: nn.ReLU, LeakyReLU: nn.LeakyReLU, Sigmoid: nn.Sigmoid, Maxout: MaxPieces,
+                  Dropout: lambda keep: nn.Dropout(1 - keep)}
+        copy = nn.Sequential(*(module[type(layer)](*layer.args) for layer in net.layers))
+        for to, a in zip(copy.parameters(), net.named_parameters().values()):
+            to.data = self.torch.from_numpy(xp.asnumpy(a.T).copy())
+        return copy.to(self.device)
 
-    def J(self, z, masks=None):
-        return self.torch.nn.functional.softplus(-self.d(self.g(z), masks)).mean()
+    def V(self, x, z):
+        softplus = self.torch.nn.functional.softplus
+        a = self.D(self.torch.cat([x, self.G(z).detach()]))
+        return -softplus(-a[:self.m]).mean() - softplus(a[self.m:]).mean()
+
+    def J(self, z):
+        return self.torch.nn.functional.softplus(-self.D(self.G(z))).mean()
 
     def noise(self):
-        return (self.torch.rand(self.m, self.G[0][0].shape[0]) - .5) * (2 * 3 ** .5)
+        return (self.torch.rand(self.m, self.n, device=self.device) - .5) * (2 * 3 ** .5)
 
     def step(self):
         for _ in range(self.k):
-            x = self.x[self.torch.randint(len(self.x), (self.m,))]
+            x = self.x[self.torch.randint(len(self.x), (self.m,), device=self.device)]
             self.sgd_d.zero_grad()
             self.V(x, self.noise()).backward()
             self.sgd_d.step()
         self.sgd_g.zero_grad()
-        for W, b in self.D:
-            W.requires_grad_(False), b.requires_grad_(False)
+        self.D.requires_grad_(False)                # G's step wants no gradient of D's weights
         self.J(self.noise()).backward()
-        for W, b in self.D:
-            W.requires_grad_(True), b.requires_grad_(True)
+        self.D.requires_grad_(True)
         self.sgd_g.step()
 
 
-def agree(p, torch_, data):
-    """Largest relative difference of the two gradients, at the same weights, examples, noise and masks."""
-    from npgan import backend as xp
-    from npgan.gan import discriminator_gradient, generator_gradient
-    torch, m = torch_.torch, p.m
-    z = np.random.default_rng(1).random((m, p.z.shape[1]), np.float32)
+def agree(p, theirs, data):
+    """Largest relative difference of the players' gradients, at the same weights, examples, noise and masks. `theirs`: a Torch, and no
+    more to race with, as its dropout keeps these masks."""
+    def tensor(a):
+        return theirs.torch.from_numpy(xp.asnumpy(a)).to(theirs.device)
+
+    def distance(grad, net):
+        grad, other = xp.asnumpy(grad), np.concatenate([a.grad.t().cpu().numpy().ravel() for a in net.parameters()])
+        return float(np.linalg.norm(grad - other) / np.linalg.norm(other))
+
+    x, z = xp.asarray(data[:p.m]), xp.asarray(np.random.default_rng(1).random(p.z.shape, "float32"))
     p.D.draw(p.d, xp.default_rng(2))
-    discriminator_gradient(p, data[:m], z)
-    masks = [torch.from_numpy(e[0].copy()) for e in p.d.extra if e]
-    torch_.V(torch.from_numpy(data[:m]), torch.from_numpy(z), masks).backward()
-    worst = distance(p.D.grad, torch_.D)
+    masks = []
+    for layer, module, a, extra in zip(p.D.layers, theirs.D, p.d.x, p.d.extra):
+        if isinstance(layer, Dropout):
+            mask = xp.empty_like(a)
+            layer.forward(xp.ones_like(a), mask, *extra)                # what dropout makes of ones
+            masks.append((module, tensor(mask)))
+    for module, mask in masks:
+        module.forward = functools.partial(theirs.torch.mul, mask)
+    discriminator_gradient(p, x, z)
+    theirs.V(tensor(x), tensor(z)).backward()
+    worst = distance(p.D.grad, theirs.D)
+    for module, mask in masks:
+        module.forward = functools.partial(theirs.torch.mul, mask[p.m:])
     generator_gradient(p, z)
-    for pair in (*torch_.D, *torch_.G):
-        for a in pair:
-            a.grad = None
-    torch_.J(torch.from_numpy(z), [mask[m:] for mask in masks]).backward()
-    return max(worst, distance(p.G.grad, torch_.G))
+    theirs.J(tensor(z)).backward()
+    return max(worst, distance(p.G.grad, theirs.G))
 
 
-def distance(grad, theirs):
-    theirs = np.concatenate([a.grad.numpy().ravel() for pair in theirs for a in pair])
-    return float(np.linalg.norm(grad - theirs) / np.linalg.norm(theirs))
+def floor(p, k=1):
+    """Every matrix product of an iteration and nothing else: same shapes, same library, preallocated."""
+    g, d = p.G.tape(p.m), p.D.tape(2 * p.m)
+    for a in (*g.x, *g.dx, *d.x, *d.dx):
+        a[...] = 1
+
+    def products(net, t):
+        linear = [(t.x[l], t.x[l + 1], t.dx[l + 1], t.dx[l], layer) for l, layer in enumerate(net.layers) if isinstance(layer, Linear)]
+        up = [(x, layer.W, y) for x, y, dy, dx, layer in linear]
+        down = [(dy, layer.W.T, dx) for x, y, dy, dx, layer in linear]
+        outer = [(x.T, dy, layer.dW) for x, y, dy, dx, layer in linear]
+        return up, down, outer
+
+    up_g, down_g, outer_g = products(p.G, g)
+    up_d, down_d, outer_d = products(p.D, d)
+    up_fake, down_fake, _ = products(p.D, d[p.m:])
+    calls = k * (up_g + up_d + outer_d + down_d[1:]) + up_g + up_fake + down_fake + outer_g + down_g[1:]
+
+    def step():
+        for a, b, out in calls:
+            xp.matmul(a, b, out=out)
+    return step
 
 
-def floor(p, k):
-    """Every matrix product of an iteration, same shapes, same library, preallocated, and nothing else."""
-    def product(a, b, c):
-        x, y = np.ones(a, np.float32), np.ones(b, np.float32)
-        out = np.empty(c, np.float32)
-        return lambda: np.matmul(x, y, out=out)
-
-    def shapes(net):
-        return [a.shape for name, a in net.named_parameters().items() if name.endswith("W")]
-
-    def up(m, ws):
-        return [product((m, n), (n, o), (m, o)) for n, o in ws]
-
-    def down(m, ws):
-        weights = [np.ones(w, np.float32) for w in ws]
-        return [lambda dy=np.ones((m, w.shape[1]), np.float32), w=w, dx=np.empty((m, w.shape[0]), np.float32):
-                np.matmul(dy, w.T, out=dx) for w in weights]
-
-    def outer(m, ws):
-        return [lambda x=np.ones((m, n), np.float32), dy=np.ones((m, o), np.float32), dW=np.empty((n, o), np.float32):
-                np.matmul(x.T, dy, out=dW) for n, o in ws]
-
-    g, d, m = shapes(p.G), shapes(p.D), p.m
-    calls = k * (up(m, g) + up(2 * m, d) + down(2 * m, d[1:]) + outer(2 * m, d))
-    calls += up(m, g) + up(m, d) + down(m, d) + down(m, g[1:]) + outer(m, g)
-    return lambda: [call() for call in calls]
+def parser():
+    p = race.options(__doc__, None)
+    p.add_argument("--preset", choices=PRESETS, default="paper", help="the networks (default paper)")
+    p.add_argument("--batch-size", type=run.number(int, 1), metavar="M", help="m (default 100, toy: 64)")
+    p.add_argument("--k", type=run.number(int, 1), default=1, help="steps of D for each step of G (default 1)")
+    p.add_argument("--no-compile", action="store_true", help="leave torch.compile out: it takes a minute to begin")
+    return p
 
 
-def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--preset", choices=PRESETS, default="paper")
-    p.add_argument("--batch-size", type=int, default=100, metavar="M")
-    p.add_argument("--k", type=int, default=1)
-    p.add_argument("--threads", type=int, default=2)
-    p.add_argument("--rounds", type=int, default=20, help="turns of each racer: 4 iterations to warm up and 4 that count")
-    p.add_argument("--json", action="store_true")
-    a = p.parse_args()
-    try:
-        import torch
-        from threadpoolctl import threadpool_info, threadpool_limits
-    except ImportError as e:
-        print(f'step.py: {e}: install the extra "bench"', file=sys.stderr)
-        return 2
-    torch.set_num_threads(a.threads)
-    with threadpool_limits(a.threads):
-        G_widths, D_units, pieces, pixels = PRESETS[a.preset]
-        data = np.random.default_rng(0).random((10_000, pixels), np.float32)
-        players, step = ours(G_widths, D_units, pieces, pixels, a.batch_size, a.k, data)
-        torch_ = Torch(players, a.batch_size, a.k, pieces, data)
-        difference = agree(players, torch_, data)
+def main(given):
+    race.need("torch")
+    if not given["no_compile"] and not any(map(shutil.which, ("g++", "clang++", "c++"))):
+        raise OSError("torch.compile needs a C++ compiler, such as g++: install one, or leave the racer out with --no-compile")
+    layers, m, rounds = PRESETS[given["preset"]]
+    m, k, rounds = given["batch_size"] or m, given["k"], given["rounds"] or rounds
+    with race.pinned(given["threads"]) as threads:
+        p, data, step = ours(layers(), m, k)
+        difference = agree(p, Torch(p, data), data)
         if not difference < 1e-4:
-            print(f"step.py: the gradients differ by {difference:.1e}: this would be no race", file=sys.stderr)
-            return 1
-        racers = {"ours": step, "torch_eager": torch_.step, "floor": floor(players, a.k)}
-        times = {name: [] for name in racers}
-        for i in range(a.rounds + 2):
-            for name, call in racers.items():
-                for turn in range(8):            # the first meet the threads of the other library, which spin on for a while
-                    start = time.perf_counter()
-                    call()
-                    if i >= 2 and turn >= 4:
-                        times[name].append(1000 * (time.perf_counter() - start))
-        threads = {info["internal_api"]: info["num_threads"] for info in threadpool_info()} | {"torch": torch.get_num_threads()}
-    median = {name: statistics.median(t) for name, t in times.items()}
-    result = {f"{name}_ms": round(value, 3) for name, value in median.items()}
-    result |= {"ratio_eager": round(median["torch_eager"] / median["ours"], 3), "ratio_floor": round(median["ours"] / median["floor"], 3),
-               "threads": threads,
-               "machine": f"{platform.machine()}, {cpu()}, numpy {np.__version__}, torch {torch.__version__}"}
-    if a.json:
-        print(json.dumps(result))
-        return 0
-    print(f"{result['machine']}\nthreads {threads}; gradients agree to {difference:.1e}; median and quartiles of {4 * a.rounds} iterations")
-    for name, t in times.items():
-        low, _, high = statistics.quantiles(t, n=4)
-        print(f"{name:12} {median[name]:8.2f} ms   {low:8.2f} to {high:8.2f}")
-    print(f"PyTorch eager / ours = {result['ratio_eager']}    ours / floor = {result['ratio_floor']}")
+            raise ValueError(f"the gradients of npgan and PyTorch differ by {difference:.1e}: this would be no race")
+        racers = {"ours": step, "torch_eager": Torch(p, data, k).step}
+        if not given["no_compile"]:
+            on_gpu = xp.name() == "cupy"                # on a CPU the random numbers of eager are faster than those of its compiler
+            racers["torch_compile"] = Torch(p, data, k, {} if on_gpu else {"options": {"fallback_random": True}}).step
+            if on_gpu:
+                racers["torch_reduce_overhead"] = Torch(p, data, k, {"mode": "reduce-overhead"}).step
+        racers["floor"] = floor(p, k)
+        times = race.race(racers, rounds)
+    result = {"preset": given["preset"], "m": m, "k": k, **race.summary(times), "difference": difference, "threads": threads,
+              "machine": race.machine()}
+    ratios = {name.replace("torch", "ratio"): result[f"{name}_ms"] / result["ours_ms"] for name in racers if name.startswith("torch")}
+    ratios["ratio_floor"] = result["ours_ms"] / result["floor_ms"]
+    race.show(given, result | ratios, [
+        f"preset {given['preset']}, m = {m}, k = {k}; gradients agree to {difference:.1e}; median and quartiles of {rounds} turns",
+        *race.rows(result, racers), "   ".join(f"{name} {value:.3f}" for name, value in ratios.items()),
+        "(ratio_floor = ours / floor, the others PyTorch / ours)"])
     return 0
 
 
-def cpu():
-    try:
-        with open("/proc/cpuinfo") as f:
-            return next(line.split(":")[1].strip() for line in f if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.platform()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    run.command(parser(), main)

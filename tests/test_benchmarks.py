@@ -1,0 +1,191 @@
+"""benchmarks/*.py as a user runs them: help, and one sentence without the extra "bench"; with it small races, and those not to be run."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from npgan import backend, layers
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+RACES = ["conv", "parzen", "step", "toy"]               # need the extra
+NUMBERS = {"ours_ms", "torch_eager_ms", "floor_ms", "ratio_eager", "ratio_floor"}
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """A benchmark as a module, by its name."""
+    monkeypatch.syspath_prepend(FOLDER)
+    yield importlib.import_module
+    for path in FOLDER.glob("*.py"):
+        sys.modules.pop(path.stem, None)
+
+
+@pytest.fixture
+def main(script, capsys):
+    """main("step", options ...): what it prints as JSON."""
+    def main(name, *args):
+        module = script(name)
+        assert module.main(vars(module.parser().parse_args([*map(str, args), "--json", "--threads", "1"]))) == 0
+        return json.loads(capsys.readouterr().out)
+    return main
+
+
+def without_the_extra(tmp_path, name, *args):
+    for module in "torch", "sklearn", "threadpoolctl":
+        (tmp_path / f"{module}.py").write_text(f"raise ImportError('No module named {module}')")
+    return subprocess.run([sys.executable, FOLDER / f"{name}.py", *args], capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(FOLDER.parent)])})
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "race"))
+def test_help_needs_no_extra_and_a_race_without_it_is_one_sentence(tmp_path, name):
+    done = without_the_extra(tmp_path, name, "--help")
+    assert done.returncode == 0 and "--threads" in done.stdout and not done.stderr
+    if name in RACES:
+        done = without_the_extra(tmp_path, name)
+        assert done.returncode == 2 and done.stderr.endswith('install the extra "bench"\n') and len(done.stderr.splitlines()) == 1
+
+
+def test_racers_take_turns_and_only_settled_calls_of_rounds_after_the_first_count(script, monkeypatch):
+    race, calls, cost = script("race"), [], {"a": 30., "b": 250.}
+    monkeypatch.setattr(race, "clock", lambda: lambda call: cost[call()])
+    racers = {name: lambda name=name: calls.append(name) or name for name in cost}
+    assert race.race(racers, 2) == {"a": [30.] * 8, "b": [250.] * 2}
+    assert calls == (["a"] * 8 + ["b"] * 2) * 3                 # 4 x 30 ms until 100 have passed, and as many again
+
+
+def test_the_summary_is_medians_and_quartiles(script):
+    assert script("race").summary({"ours": [4., 1., 2., 3., 5.]}) == {"ours_ms": 3, "ours_quartiles": [1.5, 4.5]}
+
+
+def test_threads_are_pinned_within_and_given_back(script):
+    pools = pytest.importorskip("threadpoolctl", reason="threadpoolctl is not installed")
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+
+    def counts():
+        return [torch.get_num_threads(), *(pool["num_threads"] for pool in pools.threadpool_info())]
+
+    before = counts()
+    with script("race").pinned(3) as threads:
+        assert "torch" in threads and set(threads.values()) == set(counts()) == {3}
+    assert counts() == before != [3] * len(before)
+
+
+def test_a_race_on_toy_data_reports_its_numbers_and_the_two_gradients_agree(main, script, monkeypatch):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    pytest.importorskip("threadpoolctl", reason="threadpoolctl is not installed")
+    monkeypatch.setattr(script("race"), "SETTLE", 10)
+    result = main("step", "--preset", "toy", "--k", 2, "--rounds", 2, "--no-compile")
+    assert NUMBERS <= result.keys() and result["m"] == 64 and result["k"] == 2 and torch.__version__ in result["machine"]
+    assert result["ratio_eager"] == pytest.approx(result["torch_eager_ms"] / result["ours_ms"])
+    assert result["ratio_floor"] == pytest.approx(result["ours_ms"] / result["floor_ms"])
+    assert set(result["threads"].values()) == {1} and 0 < result["difference"] < 1e-5
+
+
+@pytest.mark.parametrize("preset", ["quick", "toy"])
+@pytest.mark.parametrize("layer, wrong", [
+    (layers.Maxout, "backward"), (layers.ReLU, "backward"), (layers.Linear, "gradient"), (layers.Dropout, "backward"), (None, "")])
+def test_a_wrong_gradient_is_caught_before_the_race(script, monkeypatch, preset, layer, wrong):
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    step = script("step")
+    p, data, _ = step.ours(step.PRESETS[preset][0](), 20)
+    theirs = step.Torch(p, data)
+    if layer:
+        right = getattr(layer, wrong)
+
+        def slip(self, x, *args):
+            right(self, x, *args)
+            written = self.dW if wrong == "gradient" else args[2]
+            written[:, 0] *= 1.1
+        monkeypatch.setattr(layer, wrong, slip)
+    there = layer is None or any(type(other) is layer for net in (p.G, p.D) for other in net.layers)
+    assert (step.agree(p, theirs, data) > 1e-4) == (there and layer is not None)
+
+
+@pytest.mark.parametrize("player, function", [("D", "discriminator_gradient"), ("G", "generator_gradient")])
+def test_a_wrong_gradient_of_one_player_is_caught(script, monkeypatch, player, function):
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    step = script("step")
+    p, data, _ = step.ours(step.toy(), 20)
+    right = getattr(step, function)
+
+    def slip(p, *args):
+        right(p, *args)
+        getattr(p, player).grad[:] *= 1.001
+    monkeypatch.setattr(step, function, slip)
+    assert step.agree(p, step.Torch(p, data), data) == pytest.approx(.001, rel=.01)
+
+
+def test_gradients_that_differ_are_no_race(script, monkeypatch):
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    pytest.importorskip("threadpoolctl", reason="threadpoolctl is not installed")
+    step = script("step")
+    monkeypatch.setattr(step, "agree", lambda *args: float("nan"))
+    with pytest.raises(ValueError, match="^the gradients of npgan and PyTorch differ by nan: this would be no race$"):
+        step.main(vars(step.parser().parse_args(["--preset", "toy"])))
+
+
+def test_the_floor_is_the_products_of_an_iteration(script, monkeypatch):
+    """In multiply-adds, by hand: k times G up, D up, dW and dx of D but the first dx; then both up, D's dx, dW and dx of G."""
+    step = script("step")
+    p, _, iteration = step.ours(step.PRESETS["quick"][0](), 10, k=2)
+    done = []
+
+    def matmul(a, b, out):
+        done.append(a.shape[0] * a.shape[1] * b.shape[1])
+        np.matmul(a, b, out=out)
+    monkeypatch.setattr(backend, "matmul", matmul, raising=False)
+    step.floor(p, 2)()
+    g, d = 100 * 320 + 320 * 320 + 320 * 784, 784 * 480 + 160 * 480 + 160
+    g_but_first, d_but_first = g - 100 * 320, d - 784 * 480
+    expected = 2 * (10 * g + 20 * (2 * d + d_but_first)) + 10 * (2 * g + g_but_first + 2 * d)
+    assert sum(done) == expected
+    done.clear()
+    iteration()
+    assert sum(done) == expected                                # of `train` too
+
+
+def test_convolutions_race_and_agree(main, script, monkeypatch):
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    pytest.importorskip("threadpoolctl", reason="threadpoolctl is not installed")
+    monkeypatch.setattr(script("race"), "SETTLE", 1)
+    result = main("conv", "--batch-size", 1, "--rounds", 2)
+    assert len(result["layers"]) == 7 and max(row["difference"] for row in result["layers"]) < 1e-5
+    assert result["ratio_eager"] == pytest.approx(result["torch_eager_ms"] / result["ours_ms"])
+
+
+def test_parzen_races_and_agrees_with_scikit_learn(main, script, monkeypatch):
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    pytest.importorskip("threadpoolctl", reason="threadpoolctl is not installed")
+    monkeypatch.setattr(script("race"), "SETTLE", 1)
+    parzen = script("parzen")
+    rng = np.random.default_rng(0)
+    digits = type("Digits", (), {"test": rng.random((30, 784), "float32"), "train": rng.random((150, 784), "float32")})
+    monkeypatch.setattr(parzen.glyphs, "load", lambda n: digits)
+    result = main("parzen", "--n", 30, "--scikit", 10, "--rounds", 2)
+    assert result["difference"] < .05 and result["ratio_sklearn"] == pytest.approx(result["sklearn_ms"] / result["ours_ms"])
+
+
+def test_a_file_of_8_gb_is_trained_on_in_flat_memory(main, script, monkeypatch):
+    monkeypatch.setattr(script("memory"), "ITERATIONS", [20, 120])
+    first, *_, last = main("memory", "memmap")["memmap_MiB"].values()
+    assert 20 < first <= last < first + 20                     # a mapping that is kept takes hundreds of MiB more by then
+
+
+def test_growth_is_drawn_and_reported(main, script, monkeypatch, tmp_path):
+    pytest.importorskip("threadpoolctl", reason="threadpoolctl is not installed")
+    monkeypatch.setattr(script("race"), "SETTLE", 1)
+    monkeypatch.setattr(script("memory"), "SIZES", {"m": [2, 4], "width": [10, 20]})
+    result = main("memory", "growth", "--rounds", 2, "--plot", tmp_path / "growth.png")
+    assert [list(rows) for rows in result["growth"].values()] == [["2", "4"], ["10", "20"]]
+    assert (tmp_path / "growth.png").stat().st_size > 10_000
+
+
+def test_importing_npgan_is_quick(main):
+    assert 0 < main("memory", "import")["import_ms"] < 50
