@@ -57,12 +57,13 @@ def discriminator_gradient(p, x, z):
     p.D.forward(p.d)
 
     o, a_x, a_Gz = p.objective, p.real.x[-1], p.fake.x[-1]
-    p.real.dx[-1][...] = o.dT(a_x) / len(a_x)
-    p.fake.dx[-1][...] = -o.dF(a_Gz) / len(a_Gz)
+    m = len(a_x)
+    p.real.dx[-1][...] = o.dT(a_x) / m
+    p.fake.dx[-1][...] = -o.dF(a_Gz) / m
     p.D.backward(p.d, inputs=False)
     if p.penalty:
         p.penalty(p.real, p.fake)
-    return o.T(a_x).mean() - o.F(a_Gz).mean(), o.D(a_x).mean(), o.D(a_Gz).mean()
+    return (o.T(a_x).sum() - o.F(a_Gz).sum()) / m, o.D(a_x).sum() / m, o.D(a_Gz).sum() / m
 
 
 def generator_gradient(p, z):

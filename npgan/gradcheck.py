@@ -183,7 +183,7 @@ def check_penalty(penalty, seed=0):
 def rows():
     """Every check: (what, with respect to, examples, relative error)."""
     cases = [(lambda: layers.Linear(6, 4), (6,)), (lambda: layers.Maxout(3), (12,)), (lambda: layers.Dropout(.5), (8,)),
-             (lambda: layers.Noise(.3), (8,)),
+             (lambda: layers.Noise(.3), (8,)), (lambda: layers.Scale(4, -2), (8,)),
              *((kind, (7,)) for kind in (layers.ReLU, layers.LeakyReLU, layers.Sigmoid, layers.Tanh, layers.Softplus)),
              (lambda: conv.Conv2d((2, 5, 4), 3, 3, 2, 1), (2, 5, 4)), (lambda: conv.Conv2d((2, 4, 5), 3, 2, 1, 0, False), (2, 4, 5)),
              (lambda: conv.ConvTranspose2d((3, 2, 3), 2, 3, 2, 1), (3, 2, 3)),

@@ -111,7 +111,7 @@ class Affine(Layer):
 
     def gradient(self, x, dy):
         self.outer(x, dy, self.dW)
-        xp.sum(dy, axis=0, out=self.db)
+        dy.sum(axis=0, out=self.db)
 
     def pushforward(self, x, y, u, v):
         self.apply(u, v)
@@ -159,7 +159,7 @@ class ReLU(Elementwise):
         xp.maximum(x, 0, out=y)
 
     def slope(self, y):
-        return xp.sign(y)            # y >= 0; the kink itself counts as flat
+        return y > 0                 # the kink itself counts as flat
 
 
 class LeakyReLU(Elementwise):
@@ -175,7 +175,8 @@ class LeakyReLU(Elementwise):
         xp.maximum(x, y, out=y)
 
     def slope(self, y):
-        return xp.maximum(xp.sign(y), self.args[0])
+        a, = self.args
+        return xp.copysign((1 - a) / 2, y) + (1 + a) / 2             # 1 where y > 0, a where y < 0
 
 
 class Sigmoid(Elementwise):
@@ -221,6 +222,23 @@ class Softplus(Elementwise):
 
     def curvature(self, y):
         return -xp.expm1(-y) * xp.exp(-y)
+
+
+class Scale(Elementwise):
+    """y = a x + b, a and b numbers that are not learned: Scale(4, -2) shows D pixels of [0, 1] as of [-2, 2].
+
+    Images that differ little from a common mean differ even less to a unit that sees the mean as well; without most of it D learns sooner.
+    """
+
+    def __init__(self, a, b):
+        super().__init__(a, b)
+
+    def forward(self, x, y):
+        xp.multiply(x, self.args[0], out=y)
+        y += self.args[1]
+
+    def slope(self, y):
+        return xp.full_like(y, self.args[0])
 
 
 class Maxout(Layer):
@@ -282,8 +300,7 @@ class Dropout(Layer):
 
     def draw(self, rng, mask):
         keep = self.args[0]
-        rng.random(mask.shape, mask.dtype, mask)
-        xp.less(mask, keep, out=mask)
+        xp.bernoulli(rng, keep, mask)
         mask *= 1 / keep
 
     def forward(self, x, y, mask):

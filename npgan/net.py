@@ -28,6 +28,7 @@ class Net:
     def __init__(self, layers, dtype="float32", seed=0):
         self.layers, self.dtype, self.shapes = list(layers), dtype, shapes(layers)
         self.theta, self.grad = xp.zeros(size(layers), dtype), xp.zeros(size(layers), dtype)
+        self.lowest = next((l for l, layer in enumerate(self.layers) if layer.parameters), len(self.layers))    # with parameters
         rng = np.random.default_rng(seed)
         theta, grad = self.named(self.theta), self.named(self.grad)
         for l, layer in enumerate(self.layers):
@@ -73,7 +74,7 @@ class Net:
         for l in reversed(range(len(self.layers))):
             if parameters:
                 self.layers[l].gradient(t.x[l], t.dx[l + 1], *t.extra[l])
-            if inputs or any(layer.parameters for layer in self.layers[:l]):
+            if inputs or l > self.lowest:
                 self.layers[l].backward(t.x[l], t.x[l + 1], t.dx[l + 1], t.dx[l], *t.extra[l])
 
     def second(self, t, s, work):
@@ -108,7 +109,7 @@ class Net:
             s.dx[-1][...] = 0
             for l, layer in reversed(list(enumerate(self.layers))):                         # 2, down
                 layer.gradient(t.x[l], s.dx[l + 1], *t.extra[l])
-                if any(below.parameters for below in self.layers[:l]):
+                if l > self.lowest:
                     layer.backward(t.x[l], t.x[l + 1], s.dx[l + 1], s.dx[l], *t.extra[l])
                     if layer.curved:
                         s.dx[l] += layer.curvature(t.x[l + 1]) * s.x[l] * t.dx[l + 1]

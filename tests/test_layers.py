@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from npgan import gradcheck, layers
-from npgan.layers import Dropout, LeakyReLU, Linear, Maxout, ReLU, Sigmoid, Softplus, Tanh, constant, he, logit, sparse, uniform
+from npgan.layers import Dropout, LeakyReLU, Linear, Maxout, ReLU, Scale, Sigmoid, Softplus, Tanh, constant, he, logit, sparse, uniform
 from npgan.net import Net
 
 small = st.integers(1, 6)
@@ -18,7 +18,7 @@ small = st.integers(1, 6)
 @given(st.sampled_from([1, 5]), small, small, st.integers(0, 10 ** 6))
 def test_every_layer_has_the_right_derivatives_at_every_size(m, n, k, seed):
     for layer, inputs in ((Linear(n, k), (n,)), (Maxout(k), (k * n,)), (Dropout(.5), (n,)), (ReLU(), (n,)), (LeakyReLU(.1), (n,)),
-                          (Sigmoid(), (n,)), (Tanh(), (n,)), (Softplus(), (n,))):
+                          (Sigmoid(), (n,)), (Tanh(), (n,)), (Softplus(), (n,)), (Scale(4, -2), (n,))):
         for what, of, error in gradcheck.check_layer(layer, inputs, m, seed):
             assert error <= gradcheck.TOLERANCE, (what, of)
 
@@ -38,7 +38,7 @@ def test_adjoint_is_the_adjoint_of_apply_and_outer_the_derivative_in_w(m, n, k):
 def test_the_activations_are_their_formulas():
     x = np.linspace(-6, 6, 41)[None]
     for layer, f in ((ReLU(), np.maximum(x, 0)), (LeakyReLU(.3), np.where(x > 0, x, .3 * x)), (Sigmoid(), 1 / (1 + np.exp(-x))),
-                     (Tanh(), np.tanh(x)), (Softplus(), np.log(1 + np.exp(x)))):
+                     (Tanh(), np.tanh(x)), (Softplus(), np.log(1 + np.exp(x))), (Scale(4, -2), 4 * x - 2)):
         y = np.empty_like(x)
         layer.forward(x, y)
         np.testing.assert_allclose(y, f, rtol=1e-14, atol=1e-15)
@@ -206,4 +206,4 @@ def test_nothing_is_upcast_on_the_way(xp, dtype):
     n.backward(t)
     assert {str(a.dtype) for a in (*t.x, *t.dx, n.theta, n.grad)} == {dtype}
     for layer in (ReLU(), LeakyReLU(), Sigmoid(), Tanh(), Softplus()):
-        assert str(layer.slope(t.x[-1]).dtype) == str(layer.curvature(t.x[-1]).dtype) == dtype
+        assert str((layer.slope(t.x[-1]) * t.dx[-1]).dtype) == str(layer.curvature(t.x[-1]).dtype) == dtype

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from npgan import gan, gradcheck, layers
 from npgan.conv import Reshape
 from npgan.gradcheck import TOLERANCE, error
-from npgan.layers import Dropout, Layer, LeakyReLU, Linear, Maxout, Noise, ReLU, Sigmoid, Softplus, Tanh, constant
+from npgan.layers import Dropout, Layer, LeakyReLU, Linear, Maxout, Noise, ReLU, Scale, Sigmoid, Softplus, Tanh, constant
 from npgan.net import Net
 from npgan.objectives import GAN, OBJECTIVES
 from npgan.optim import Momentum
@@ -19,7 +19,7 @@ from npgan.priors import Normal
 
 WASSERSTEIN = OBJECTIVES["wasserstein"]
 CURVED = [Sigmoid, Tanh, Softplus]
-STRAIGHT = [ReLU, LeakyReLU, lambda: Maxout(2), lambda: Dropout(.7), lambda: Noise(.3)]
+STRAIGHT = [ReLU, LeakyReLU, lambda: Maxout(2), lambda: Dropout(.7), lambda: Noise(.3), lambda: Scale(.7, -.2)]
 PENALTIES = [GradientPenalty, R1]
 
 
