@@ -20,14 +20,14 @@ from npgan import checkpoint, metrics, plots, run
 from npgan.gan import UPDATES, Players
 from npgan.net import Net
 from npgan.objectives import OBJECTIVES
-from npgan.optim import Momentum
 
 
 class Experiment(NamedTuple):
     """What an example says of its experiment.
 
-    A preset is a dictionary: networks(pixels, mean of each) gives the layers of G and of D; schedules(lr, updates an epoch) gives a
-    player's lr, mu and, if any, project; and the defaults of the options epochs, batch_size, lr, lr_d, parzen_every, update.
+    A preset is a dictionary: networks(pixels, mean of each) gives the layers of G and of D; optimizer(net, lr, updates an epoch) a
+    player's optimizer; penalty(), if there is one, D's penalty; and the defaults of the options epochs, batch_size, lr, lr_d,
+    parzen_every, update.
     """
 
     name: str                           # the example's, and the beginning of its default folder's
@@ -38,6 +38,18 @@ class Experiment(NamedTuple):
     score: Optional[Callable] = None    # score(images, samples): the Parzen estimate of the history; None: there are pictures only
     scores: Optional[Callable] = None   # scores(images, samples): (entries of result.json, sentence), at the end
     data: tuple = ("auto",)             # the values of --data that are no path
+    model: str = ""                     # where the example has several experiments: the value of its option --model
+    normalise: Callable = lambda x: (x, lambda y: y)        # of pixels: what the networks train on, and how pictures show such examples
+    stage: str = ""                     # where a run has several: the folder of this one within --out
+
+    @property
+    def folder(self):
+        """The beginning of the default folder's name, and what a checkpoint says it is of."""
+        return f"{self.name}-{self.model}" if self.model else self.name
+
+    @property
+    def command(self):
+        return f"python examples/{self.name}.py" + f" --model {self.model}" * bool(self.model)
 
 
 def options(parser, experiment, data):
@@ -49,7 +61,7 @@ def options(parser, experiment, data):
 
     p = parser
     p.argument_default, p.formatter_class, p.allow_abbrev = argparse.SUPPRESS, argparse.RawDescriptionHelpFormatter, False
-    p.epilog = (f"Go on with an interrupted run: python examples/{experiment.name}.py --resume --out DIR\n"
+    p.epilog = (f"Go on with an interrupted run: {experiment.command} --resume --out DIR\n"
                 "NPGAN_BACKEND=cupy runs it on an NVIDIA GPU; NPGAN_DATA=DIR says where the data are.")
     p.add_argument("--data", metavar="WHAT", help=data)
     p.add_argument("--preset", choices=presets, help="quick (default): smaller networks of the same kind, minutes on two CPU cores; "
@@ -68,20 +80,20 @@ def options(parser, experiment, data):
                        help=f"Parzen log-likelihood every N epochs; 0: at the end only ({by_preset('parzen_every')})")
     p.add_argument("--seed", type=run.number(int, 0), metavar="N", help="seed of all random numbers (default 0)")
     p.add_argument("--dtype", choices=("float32", "float64"), help="default float32")
-    p.add_argument("--out", metavar="DIR", help=f"where everything goes (default runs/{experiment.name}-PRESET)")
+    p.add_argument("--out", metavar="DIR", help=f"where everything goes (default runs/{experiment.folder}-PRESET)")
     p.add_argument("--resume", action="store_true", help="go on from checkpoint.npz in DIR, with the settings it was made with")
     p.add_argument("--quiet", action="store_true", help="no progress bar")
     return p
 
 
 def settings(experiment, given):
-    """(configuration, folder, the checkpoint's `about` or None, quiet): defaults, then the checkpoint's settings, then what was given."""
+    """(configuration, --out, the checkpoint's `about` or None, quiet): defaults, then the checkpoint's settings, then what was given."""
     given = dict(given)
     out, resume, quiet = (given.pop(name, None) for name in ("out", "resume", "quiet"))
     if out == "":
         raise ValueError('--out "": name a folder')
-    out = out or f"runs/{experiment.name}-{given.get('preset', 'quick')}"
-    path, about = os.path.join(out, "checkpoint.npz"), None
+    out = out or f"runs/{experiment.folder}-{given.get('preset', 'quick')}"
+    path, about = os.path.join(out, experiment.stage, "checkpoint.npz"), None
     config = {"data": experiment.data[0], "preset": "quick", "k": 1, "objective": "gan", "generator_loss": "non-saturating", "seed": 0,
               "dtype": "float32"}
     if given.get("data", experiment.data[0]) not in experiment.data:
@@ -91,11 +103,12 @@ def settings(experiment, given):
             raise ValueError(f"--resume: there is no {path}; leave --resume out to begin, or name the run's folder with --out")
         about, _ = checkpoint.read(path)
         if not {"config", "label", "data", "backend", "state"} <= set(about) or about["config"].get("preset") not in experiment.presets \
-                or about["config"].get("objective", "gan") not in OBJECTIVES or about.get("experiment", "mnist") != experiment.name:
-            raise ValueError(f"--resume: {path} is a checkpoint, but not one of this example's")
+                or about["config"].get("objective", "gan") not in OBJECTIVES or about.get("experiment", "mnist") != experiment.folder:
+            raise ValueError(f"--resume: {path} is a checkpoint, but not one of this example's"
+                             + (f": it is {about['experiment']}'s" if "experiment" in about else ""))
         config = {"objective": "gan", **about["config"], "iterations": None}            # the first checkpoints named no objective
         for name, value in given.items():
-            if name not in ("epochs", "iterations", "parzen_every", "data") and value != config[name]:
+            if not name.endswith("epochs") and name not in ("iterations", "parzen_every", "data") and value != config[name]:
                 raise ValueError(f"--{name.replace('_', '-')} {value}: {path} was made with {config[name]}; leave the option out "
                                  "to go on, or begin another run with another --out")
     config |= given
@@ -111,9 +124,13 @@ def main(experiment, given):
     """The run that the options ask for, begun or resumed; the exit status, 130 where it was interrupted. Errors: ValueError, OSError, and
     FloatingPointError naming the last good checkpoint."""
     config, out, about, quiet = settings(experiment, given)
+    again = f"{experiment.command} --resume --out {out}"
+    out = os.path.join(out, experiment.stage) if experiment.stage else out
     os.makedirs(os.path.join(out, "frames"), exist_ok=True)
     images, label = experiment.load(config["data"])
     data = zlib.crc32(np.ascontiguousarray(images.train))
+    train, show = experiment.normalise(images.train)
+    images = images._replace(train=train)
     if about and about["data"] != data:
         raise ValueError(f"--resume: {out} was trained on {about['label']}, and --data {config['data']} ({label}) is not the same data")
     if about and about["backend"] != xp.name():
@@ -126,17 +143,18 @@ def main(experiment, given):
     preset = experiment.presets[config["preset"]]
     layers = preset["networks"](images.train.shape[1], images.train.mean(axis=0))
     G, D = (Net(net, config["dtype"], 2 * config["seed"] + i) for i, net in enumerate(layers))
-    p = Players(G, D, config["batch_size"], OBJECTIVES[config["objective"]], config["generator_loss"])
-    sgd_d = Momentum(D, *preset["schedules"](config["lr_d"], per_epoch * config["k"]))
-    sgd_g = Momentum(G, *preset["schedules"](config["lr"], per_epoch))
+    p = Players(G, D, config["batch_size"], OBJECTIVES[config["objective"]], config["generator_loss"],
+                penalty=preset["penalty"]() if "penalty" in preset else None)
+    sgd_d = preset["optimizer"](D, config["lr_d"], per_epoch * config["k"])
+    sgd_g = preset["optimizer"](G, config["lr"], per_epoch)
     state, path = run.State(), os.path.join(out, "checkpoint.npz")
     if about:
         checkpoint.restore(path, sgd_g, sgd_d)
         state = run.State(**about["state"])
     else:
         print(f"G\n{G}\nD\n{D}")
-    title = f"{label}, preset {config['preset']}" + (f", {config['objective']}" if config["objective"] != "gan" else "")
-    again = f"python examples/{experiment.name}.py --resume --out {out}"
+    objective = config["objective"] if config["objective"] != "gan" else ""
+    title = ", ".join(filter(None, (label, experiment.model, experiment.stage, f"preset {config['preset']}", objective)))
     limit = f", to stop at iteration {config['iterations']}" if config["iterations"] else ""
     print(f"{title}, {xp.name()} {config['dtype']}: {state.epoch} epochs done of {config['epochs']} in all, "
           f"{per_epoch} iterations each{limit}. Watch {os.path.join(out, 'samples.png')}")
@@ -155,12 +173,12 @@ def main(experiment, given):
 
     fixed, saved = noise(100, 0), bool(about)
     try:
-        for state in run.fit(p, xp.asarray(images.train.astype(config["dtype"]).reshape(len(images.train), *D.shapes[0])), experiment.prior,
+        for state in run.fit(p, xp.asarray(np.asarray(images.train, config["dtype"]).reshape(-1, *D.shapes[0])), experiment.prior,
                              sgd_d, sgd_g, state, seed=config["seed"], epochs=config["epochs"], iterations=config["iterations"],
                              k=config["k"], update=config["update"], quiet=quiet):
             if experiment.score and config["parzen_every"] and not state.iteration and state.epoch % config["parzen_every"] == 0:
                 state.history[-1]["parzen_ll"] = experiment.score(images, generate(noise(10_000, 1)))
-            samples, now = generate(fixed), f"epoch {state.epoch}" + (
+            samples, now = show(generate(fixed)), f"epoch {state.epoch}" + (
                 f" and {state.iteration} iterations" if state.iteration else "")
             plots.sheet(os.path.join(out, "samples.png"), samples, images.shape, 10, f"{title}, {now}")
             if not state.iteration:
@@ -168,7 +186,7 @@ def main(experiment, given):
             write_history(os.path.join(out, "history.csv"), state, per_epoch)
             if not saved:
                 keep(path)
-            checkpoint.save(path, sgd_g, sgd_d, {"experiment": experiment.name, "label": label, "data": data, "backend": xp.name(),
+            checkpoint.save(path, sgd_g, sgd_d, {"experiment": experiment.folder, "label": label, "data": data, "backend": xp.name(),
                                                  "config": config, "state": {**vars(state), "interrupted": False}})
             saved = True
     except FloatingPointError as e:
@@ -181,7 +199,7 @@ def main(experiment, given):
         print(f"Interrupted at {now}, and all of it is saved. To go on: {again}")
         return 130
     try:
-        finish(experiment, out, f"{title}, epoch {state.epoch}", config, label, images, state, per_epoch, noise, generate)
+        finish(experiment, out, f"{title}, epoch {state.epoch}", config, label, images, show, state, per_epoch, noise, generate)
     except KeyboardInterrupt:
         print(f"Interrupted after the training. For the last pictures and scores: {again}")
         return 130
@@ -206,7 +224,7 @@ def write_history(path, state, per_epoch):
         writer.writerows(rows)
 
 
-def finish(experiment, out, title, config, label, images, state, per_epoch, noise, generate):
+def finish(experiment, out, title, config, label, images, show, state, per_epoch, noise, generate):
     """The pictures and the figures that belong to the end of a run."""
     def file(name):
         return os.path.join(out, name)
@@ -222,12 +240,12 @@ def finish(experiment, out, title, config, label, images, state, per_epoch, nois
     beside = samples[5::6]                                            # the paper: nearest to the sample beside it
     nearest = images.train[xp.asnumpy(metrics.nearest(beside, images.train))]
     rows = np.concatenate([samples.reshape(8, 6, -1), nearest[:, None]], axis=1).reshape(56, -1)
-    plots.sheet(file("figure2.png"), rows, images.shape, 7,
+    plots.sheet(file("figure2.png"), show(rows), images.shape, 7,
                 f"{title}: samples; in yellow the training example nearest to the sample on its left", marked=(6,))
 
     ends, steps = noise(16, 3).reshape(8, 2, 1, -1), np.linspace(0, 1, 12, dtype=config["dtype"])[:, None]
     lines = (1 - steps) * ends[:, 0] + steps * ends[:, 1]             # (8, 12, noise): straight lines in z space
-    plots.sheet(file("interpolation.png"), generate(lines.reshape(96, -1)), images.shape, 12,
+    plots.sheet(file("interpolation.png"), show(generate(lines.reshape(96, -1))), images.shape, 12,
                 f"{title}: along straight lines between two points of z space")
 
     scores, sentence = {}, ""
