@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Everything that needs an NVIDIA GPU, in one go, correctness first: gradients, the tests marked gpu, the time of an iteration,
-# then the paper's whole run. Run it from the project's folder in an environment with CuPy; results go to $OUT (default runs/gpu).
+# Everything that needs an NVIDIA GPU, in one go, correctness first: gradients, the tests marked gpu, the same first epochs on both
+# backends, the races against PyTorch (skipped without it), then the paper's whole run and the quick presets. Run it from the project's
+# folder in an environment with CuPy; results go to $OUT (default runs/gpu).
 set -euo pipefail
 out=${OUT:-runs/gpu}
 mkdir -p "$out"
@@ -10,4 +11,15 @@ python -m pytest -m gpu | tee "$out/tests.txt"
 for backend in numpy cupy; do                 # the same first iterations on both: V must tell the same story
   NPGAN_BACKEND=$backend python examples/mnist.py --preset paper --epochs 2 --quiet --out "$out/$backend" | tee "$out/$backend.txt"
 done
-NPGAN_BACKEND=cupy python examples/mnist.py --preset paper --quiet --out "$out/paper" | tee "$out/paper.txt"
+export NPGAN_BACKEND=cupy
+if python -c "import torch, threadpoolctl; assert torch.cuda.is_available()"; then
+  for preset in paper quick toy cifar; do
+    python benchmarks/step.py --preset "$preset" --json | tee "$out/step-$preset.json"
+  done
+  python benchmarks/parzen.py --json | tee "$out/parzen.json" || true           # needs scikit-learn
+  python benchmarks/conv.py --json | tee "$out/conv.json"
+fi
+python examples/mnist.py --preset paper --quiet --out "$out/paper" | tee "$out/paper.txt"
+for model in fully-connected convolutional; do
+  python examples/cifar10.py --model "$model" --quiet --out "$out/cifar10-$model" | tee "$out/cifar10-$model.txt" || true    # needs the data
+done
