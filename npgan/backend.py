@@ -108,22 +108,51 @@ def bernoulli(rng, p, out):
 def momentum(theta, v, g, lr, mu, sign):
     """v <- mu v + lr g;  theta <- theta + sign v, in place on flat vectors of one length. lr, mu: Python floats; sign: +1 or -1."""
     if name() == "cupy":
-        return _momentum_kernel()(g, lr, mu, sign, v, theta)
+        return _kernel("momentum", "T g, T lr, T mu, T sign", "T v, T theta", "v = mu * v + lr * g; theta += sign * v;")(
+            g, lr, mu, sign, v, theta)
     step = _module.add if sign > 0 else _module.subtract
-    block = BLOCK if _module is np else len(theta)      # the five passes over memory are one, a block at a time
-    lr_g = _module.empty_like(g[:block])
-    for i in range(0, len(theta), block):
-        t, v_, g_ = theta[i:i + block], v[i:i + block], g[i:i + block]
-        s = lr_g[:len(t)]
-        _module.multiply(g_, lr, out=s)
-        v_ *= mu
-        v_ += s
-        step(t, v_, out=t)
+    for t, v, g, w in _blocks(theta, v, g):
+        _module.multiply(g, lr, out=w)
+        v *= mu
+        v += w
+        step(t, v, out=t)
+
+
+def adam(theta, v, s, g, lr, b1, b2, eps):
+    """v <- v + (1 - b1) (g - v);  s <- s + (1 - b2) (g^2 - s);  theta <- theta + lr v / (sqrt s + eps), in place; the rest floats."""
+    if name() == "cupy":
+        return _kernel("adam", "T g, T lr, T b1, T b2, T eps", "T v, T s, T theta", """
+            v += (1 - b1) * (g - v);
+            s += (1 - b2) * (g * g - s);
+            theta += lr * v / (sqrt(s) + eps);""")(g, lr, b1, b2, eps, v, s, theta)
+    for t, v, s, g, w in _blocks(theta, v, s, g):
+        _module.subtract(g, v, out=w)
+        w *= 1 - b1
+        v += w
+        _module.multiply(g, g, out=w)
+        w -= s
+        w *= 1 - b2
+        s += w
+        _module.sqrt(s, out=w)
+        w += eps
+        _module.divide(v, w, out=w)
+        w *= lr
+        t += w
+
+
+def _blocks(*vectors):
+    """Their blocks side by side, and as many numbers to work in: on a CPU all passes over memory become one, a block at a time."""
+    n = len(vectors[0])
+    block = min(n, BLOCK) if _module is np else n
+    work = _module.empty_like(vectors[0][:block])
+    for i in range(0, n, block):
+        parts = [a[i:i + block] for a in vectors]
+        yield *parts, work[:len(parts[0])]
 
 
 @functools.cache
-def _momentum_kernel():
-    return _module.ElementwiseKernel("T g, T lr, T mu, T sign", "T v, T theta", "v = mu * v + lr * g; theta += sign * v;", "momentum")
+def _kernel(name, *code):
+    return _module.ElementwiseKernel(*code, name)
 
 
 _own |= set(globals())

@@ -49,11 +49,9 @@ class Adam(Momentum):
         self.s = xp.zeros_like(net.theta)
 
     def _update(self, sign, lr):
-        b1, b2, g = self.b1, self.b2, self.net.grad
-        self.v += (1 - b1) * (g - self.v)
-        self.s += (1 - b2) * (g * g - self.s)
-        lr *= sign * math.sqrt(1 - b2 ** (self.t + 1)) / (1 - b1 ** (self.t + 1))
-        self.net.theta += lr * self.v / (xp.sqrt(self.s) + self.eps)
+        b1, b2, t = self.b1, self.b2, self.t + 1
+        lr *= sign * math.sqrt(1 - b2 ** t) / (1 - b1 ** t)
+        xp.adam(self.net.theta, self.v, self.s, self.net.grad, lr, b1, b2, self.eps)
 
 
 # --- Schedules: functions of t, so that a resumed run needs no more than t -------------------------------------------------

@@ -48,6 +48,20 @@ def test_the_momentum_kernel_is_its_formula_at_every_size(xp, size, sign):
     np.testing.assert_array_equal(xp.asnumpy(c), g)
 
 
+@pytest.mark.parametrize("size", [1, 5, backend.BLOCK, backend.BLOCK + 1, 3 * backend.BLOCK + 7])
+def test_the_adam_kernel_is_its_formula_at_every_size(xp, size):
+    rng = np.random.default_rng(0)
+    theta, v, g = (rng.standard_normal(size) for _ in range(3))
+    s = rng.random(size)
+    a, b, c, d = (xp.array(x) for x in (theta, v, s, g))
+    xp.adam(a, b, c, d, -.1, .9, .99, 1e-3)
+    v, s = .9 * v + .1 * g, .99 * s + .01 * g ** 2
+    np.testing.assert_allclose(xp.asnumpy(b), v, rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(xp.asnumpy(c), s, rtol=1e-12)
+    np.testing.assert_allclose(xp.asnumpy(a), theta - .1 * v / (s ** .5 + 1e-3), rtol=1e-12, atol=1e-13)
+    np.testing.assert_array_equal(xp.asnumpy(d), g)
+
+
 def test_ascend_climbs_and_descend_goes_down():
     net = Net([Linear(3, 1)], "float64")
     for step, better in (("ascend", lambda a, b: a > b), ("descend", lambda a, b: a < b)):
