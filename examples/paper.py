@@ -19,7 +19,7 @@ from npgan import checkpoint, plots, run
 
 EXPERIMENTS = {     # option: panel of Figure 2, name, default folder, the command that makes it
     "mnist": ("a", "MNIST", "runs/mnist-{}", "examples/mnist.py --preset {}"),
-    "faces": ("b", "TFD", "runs/faces-{}", "examples/faces.py --preset {}"),
+    "faces": ("b", "faces", "runs/faces-{}", "examples/faces.py --preset {}"),
     "fully-connected": ("c", "CIFAR-10, fully connected", "runs/cifar10-fully-connected-{}",
                         "examples/cifar10.py --model fully-connected --preset {}"),
     "convolutional": ("d", "CIFAR-10, convolutional", "runs/cifar10-convolutional-{}",
@@ -121,22 +121,22 @@ def rows(panels):
 
 
 def table(mnist, faces):
-    """Table 1, published and ours, then the anchors; each run with its protocol below."""
+    """Table 1, published and ours, then the anchors; each run with its protocol below. ± of a run is over test images, of TFD over folds."""
     lines = ["| Parzen log-likelihood, nats | MNIST | TFD |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in PUBLISHED)]
-    lines += [f"| **npgan** | {ours(mnist, 'images')} | {ours(faces, 'folds')} |"]
+    lines += [f"| **npgan** | {ours(mnist, 'MNIST')} | {ours(faces, 'TFD')} |"]
     for key, what in ("parzen_real_data", "real training images as samples"), ("parzen_kmeans", "k-means centres as samples"):
         lines += [f"| *{what}* | {mean(mnist, key)} | {mean(faces, key)} |"]
     return "\n".join([*lines, "", *map(protocol, mnist + faces), ""])
 
 
-def ours(results, over):
-    """Mean ± standard error: over seeds where there are several runs, else what the run itself says."""
+def ours(results, published):
+    """Mean ± standard error: over seeds where there are several runs, else what the run says. Other data than the paper's are named."""
     ll = [result["parzen_ll"] for result in results if result.get("parzen_ll") is not None]
     if not ll:
         return "not run"
-    if len(ll) > 1:
-        return f"{np.mean(ll):.0f} ± {np.std(ll, ddof=1) / len(ll) ** .5:.1f} ({len(ll)} seeds)"
-    return f"{ll[0]:.0f} ± {results[0]['parzen_se']:.1f} (over {over})"
+    se = np.std(ll, ddof=1) / len(ll) ** .5 if len(ll) > 1 else results[0]["parzen_se"]
+    about = [f"{len(ll)} seeds"] * (len(ll) > 1) + sorted({result["dataset"] for result in results} - {published})
+    return f"{np.mean(ll):.0f} ± {se:.2g}" + f" ({', '.join(about)})" * bool(about)
 
 
 def mean(results, key):
@@ -146,7 +146,7 @@ def mean(results, key):
 
 def protocol(result):
     ll = result.get("parzen_ll")
-    score = "" if ll is None else f", {ll:.1f} ± {result['parzen_se']:.1f} nats"
+    score = "" if ll is None else f", {ll:.1f} ± {result['parzen_se']:.2g} nats"
     return (f"* {result['dataset']}, preset {result['preset']}, seed {result['seed']}: {result['epochs']} epochs, "
             f"m = {result['batch_size']}, {result['update']} update{score}")
 

@@ -25,7 +25,7 @@ def tile(images, shape, columns, gap=2):
 def sheet(path, images, shape, columns, caption, marked=()):
     """A PNG of images in rows, small ones at twice their size, the caption above; `marked` columns are framed in yellow."""
     from PIL import Image, ImageDraw
-    picture, zoom = Image.fromarray(tile(images, shape, columns)).convert("RGB"), 2 if shape[-1] <= 32 else 1
+    picture, zoom = Image.fromarray(tile(images, shape, columns)).convert("RGB"), 2 if shape[-1] <= 48 else 1
     picture = picture.resize((picture.width * zoom, picture.height * zoom), Image.Resampling.NEAREST)
     draw = ImageDraw.Draw(picture)
     for c in marked:
