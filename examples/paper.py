@@ -121,7 +121,7 @@ def rows(panels):
 
 
 def table(mnist, faces):
-    """Table 1, published and ours, then the anchors; each run with its protocol below. ± of a run is over test images, of TFD over folds."""
+    """Table 1, published and ours, then the anchors; with each run its protocol. ± of one run: over test images, of TFD over folds."""
     lines = ["| Parzen log-likelihood, nats | MNIST | TFD |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in PUBLISHED)]
     lines += [f"| **npgan** | {ours(mnist, 'MNIST')} | {ours(faces, 'TFD')} |"]
     for key, what in ("parzen_real_data", "real training images as samples"), ("parzen_kmeans", "k-means centres as samples"):
@@ -130,7 +130,7 @@ def table(mnist, faces):
 
 
 def ours(results, published):
-    """Mean ± standard error: over seeds where there are several runs, else what the run says. Other data than the paper's are named."""
+    """Mean ± standard error: over seeds where there are several runs, else what the run says. Other data are named."""
     ll = [result["parzen_ll"] for result in results if result.get("parzen_ll") is not None]
     if not ll:
         return "not run"

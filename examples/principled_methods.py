@@ -22,13 +22,14 @@ from npgan import backend as xp
 from npgan import checkpoint, plots, run
 from npgan.data import glyphs, mnist, toy
 from npgan.gan import Players, discriminator_gradient, generator_backward, norm, sample
-from npgan.layers import Linear, Maxout, Noise, ReLU, Sigmoid, he, logit
+from npgan.layers import Dropout, Linear, Maxout, Noise, ReLU, Sigmoid, he, logit, uniform
 from npgan.net import Net
-from npgan.optim import Adam, Fall
+from npgan.optim import Adam, Decay, Fall, Momentum, Ramp
 from npgan.priors import Uniform
 
-M, BATCHES, MOMENTS = 100, 10, 50       # examples in a minibatch; minibatches looked at, at not quite so many moments of D's training
-LR_G, LR_D, LR_NEW = 1e-3, 2e-4, 1e-3   # of Adam: the GAN's, b1 = .5 (with 2e-4 for both, G ends in a single digit); the new D's
+M, M_NEW = 100, 500                     # examples in a minibatch, of the GAN and of the new D, which is to become perfect
+BATCHES, MOMENTS = 10, 50               # minibatches looked at, at not quite so many moments of D's training
+LR_NEW = 1e-3                           # of Adam, the new D's
 SEEN = ("cost", "accuracy", "minimax", "non-saturating")
 
 
@@ -39,7 +40,7 @@ def parser():
                    "or a directory with four IDX files")
     p.add_argument("--epochs", type=run.number(int, 1), nargs="+", default=[1, 10, 25], metavar="N",
                    help="of the GAN, before G is frozen (default 1 10 25)")
-    p.add_argument("--iterations", type=run.number(int, 1), default=2000, metavar="N", help="of each new D (default 2000)")
+    p.add_argument("--iterations", type=run.number(int, 1), default=1000, metavar="N", help="of each new D (default 1000)")
     p.add_argument("--noise", type=run.number(float, 0, above=True), metavar="SIGMA",
                    help="standard deviation of the noise on D's inputs (default: images 2, ring .2)")
     p.add_argument("--seed", type=run.number(int, 0), default=0, metavar="N", help="seed of all random numbers (default 0)")
@@ -67,23 +68,30 @@ def load(what):
     return {"mnist": "MNIST", "glyphs": "rendered digits"}.get(images.name, images.name), images.train, images.valid
 
 
-def generator(x, seed):
-    """Images from 100 numbers, points of the plane from 2."""
-    n = x.shape[1]
-    z, units, end = (2, 128, [Linear(128, n)]) if n == 2 else (100, 320, [Linear(320, n, b=logit(x.mean(axis=0))), Sigmoid()])
-    return Net([Linear(z, units, he), ReLU(), Linear(units, units, he), ReLU(), *end], seed=(seed, 0))
+def players(x, seed):
+    """G and D and their optimizers: of images the 2014 paper's for MNIST, from 100 numbers; in the plane smaller ones, from 2, and Adam."""
+    n, G, D = x.shape[1], (seed, 0), (seed, 1)
+    if n == 2:
+        G, D = Net([Linear(2, 128, he), ReLU(), Linear(128, 128, he), ReLU(), Linear(128, 2)], seed=G), discriminator(2, D)
+        return G, D, Adam(G, 1e-3, .5), Adam(D, 2e-4, .5)
+    r = uniform(.05)
+    G = Net([Linear(100, 1200, r), ReLU(), Linear(1200, 1200, r), ReLU(), Linear(1200, n, r, logit(x.mean(axis=0))), Sigmoid()], seed=G)
+    r = uniform(.005)
+    D = Net([Dropout(.8), Linear(n, 1200, r), Maxout(5), Dropout(.5), Linear(240, 1200, r), Maxout(5), Dropout(.5), Linear(240, 1, r)],
+            seed=D)
+    return G, D, *(Momentum(net, Decay(lr), Ramp(len(x) // M, .5, .7, 250)) for net, lr in ((G, .1), (D, .05)))
 
 
 def discriminator(n, seed, first=()):
-    """Two layers of maxout units; `first` is what comes before them."""
+    """The new D: two layers of maxout units; `first` is what comes before them."""
     units = 64 if n == 2 else 160
     return Net([*first, Linear(n, 3 * units), Maxout(3), Linear(units, 3 * units), Maxout(3), Linear(units, 1)], seed=seed)
 
 
 def generators(x, prior, seed, epochs, out, data, resume, quiet):
     """Algorithm 1; generator-N.npz for each N of `epochs`. To resume is to go on from GAN.npz."""
-    G, D = generator(x, seed), discriminator(x.shape[1], (seed, 1))
-    sgd_g, sgd_d, path, state = Adam(G, LR_G, .5), Adam(D, LR_D, .5), os.path.join(out, "GAN.npz"), run.State()
+    G, D, sgd_g, sgd_d = players(x, seed)
+    path, state = os.path.join(out, "GAN.npz"), run.State()
     if resume and os.path.exists(path):
         ours(path, data, seed)
         state = run.State(**checkpoint.restore(path, sgd_g, sgd_d)["state"])
@@ -92,7 +100,8 @@ def generators(x, prior, seed, epochs, out, data, resume, quiet):
                 raise ValueError(f"--epochs {n}: the GAN in {out} is past it, at epoch {state.epoch}, and kept none; leave --resume out")
             if n <= state.epoch:
                 ours(frozen(out, n), data, seed)
-    for state in run.fit(Players(G, D, M), xp.asarray(x), prior, sgd_d, sgd_g, state, seed=seed, epochs=max(epochs), quiet=quiet):
+    for state in run.fit(Players(G, D, M), xp.asarray(x), prior, sgd_d, sgd_g, state, seed=seed, epochs=max(epochs),
+                         update="algorithm1" if x.shape[1] == 2 else "simultaneous", quiet=quiet):
         about = {"data": data, "seed": seed, "state": {**vars(state), "interrupted": False}}
         if state.epoch in epochs and not state.iteration:
             checkpoint.save(frozen(out, state.epoch), sgd_g, sgd_d, about)
@@ -115,7 +124,7 @@ def duel(p, x, unseen, prior, seed, iterations):
     """D learns, G does not. Yields (iteration, what `look` sees) at moments that are dense at the start."""
     sgd_d = Adam(p.D, Fall(LR_NEW, iterations))                  # constant to the end, D leaps now and then
     rng, other = xp.default_rng(seed, 1), xp.default_rng(seed, 2)
-    examples, unseen = toy.endless(x, M, seed), toy.endless(unseen, M, seed)
+    examples, unseen = toy.endless(x, p.m, seed), toy.endless(unseen, p.m, seed)
     moments = {0, *np.geomspace(1, iterations, MOMENTS).round().astype(int).tolist()}
     for i in range(iterations + 1):
         if i in moments:
@@ -163,12 +172,13 @@ def play(given, out, name, x, unseen):
           f"{iterations} iterations each, against the G of epoch {', '.join(map(str, epochs))}")
     generators(x, prior, seed, epochs, out, settings["data"], resume, quiet)
     x, unseen = xp.asarray(x), xp.asarray(unseen)
+    m = min(M_NEW, len(x), len(unseen))
     wanted = [(n, s) for s in (0., sigma) for n in epochs]
     missing = [key for key in wanted if key not in curves]
     with tqdm(total=len(missing) * iterations, unit="it", disable=quiet, dynamic_ncols=True) as bar:
         for k, (n, s) in enumerate(missing):
             G, _ = checkpoint.load(frozen(out, n))
-            p = Players(G, discriminator(x.shape[1], (seed, 2), [Noise(s)] * (s > 0)), M)
+            p = Players(G, discriminator(x.shape[1], (seed, 2), [Noise(s)] * (s > 0)), m)
             moments, seen = [], []
             for i, values in run.silently(duel(p, x, unseen, prior, seed, iterations)):
                 moments.append(i)
@@ -180,7 +190,7 @@ def play(given, out, name, x, unseen):
                             **{what: values.tolist() for what, values in zip(SEEN, np.moveaxis(seen, -1, 0).astype(float))}}
             checkpoint.write(path, json.dumps(list(curves.values())))
     finish(out, name, [curves[key] for key in wanted], sigma, {
-        "data": name, "backend": xp.name(), "seed": seed, "iterations": iterations, "batch_size": M, "minibatches_looked_at": BATCHES,
+        "data": name, "backend": xp.name(), "seed": seed, "iterations": iterations, "batch_size": m, "minibatches_looked_at": BATCHES,
         "noise": sigma, "seconds": time.perf_counter() - begun})
     return 0
 

@@ -93,7 +93,12 @@ def test_d_becomes_perfect_the_minimax_gradient_vanishes_and_minus_log_d_grows_b
 
 def tiny(module):
     """Networks whose gradient finite differences can give, in place of the example's."""
-    module.generator = lambda x, seed: Net([Linear(2, 3), Tanh(), Linear(3, x.shape[1])], seed=(seed, 0))
+    def players(x, seed):
+        G = Net([Linear(2, 3), Tanh(), Linear(3, x.shape[1])], seed=(seed, 0))
+        D = module.discriminator(x.shape[1], (seed, 1))
+        return G, D, Momentum(G, .1), Momentum(D, .1)
+
+    module.players = players
     module.discriminator = lambda n, seed, first=(): Net([*first, Linear(n, 4), Tanh(), Linear(4, 1)], seed=seed)
     return module
 
@@ -148,7 +153,7 @@ def test_the_curves_last_point_is_what_the_equations_give_at_the_frozen_g_and_th
 
 def test_a_gradient_too_small_for_its_square_in_float32_still_has_its_norm():
     module = tiny(example())
-    G, D = module.generator(np.zeros((1, 2)), 0), module.discriminator(2, 0)
+    G, D = module.players(np.zeros((1, 2)), 0)[0], module.discriminator(2, 0)
     D.layers[-1].b[...] = -60                                                       # D(G(z)) about e^-60
     p = module.Players(G, D, 10)
     values = module.look(p, iter([np.zeros((10, 2), "float32")] * 3), module.Uniform(), backend.default_rng(0))
@@ -157,7 +162,7 @@ def test_a_gradient_too_small_for_its_square_in_float32_still_has_its_norm():
 
 def test_every_minibatch_is_looked_at_through_noise_of_its_own():
     module = tiny(example())
-    p = module.Players(module.generator(np.zeros((1, 2)), 0), module.discriminator(2, 0, [module.Noise(1.)]), 10)
+    p = module.Players(module.players(np.zeros((1, 2)), 0)[0], module.discriminator(2, 0, [module.Noise(1.)]), 10)
 
     def always_the_same(rng, z):
         z[...] = 1
