@@ -128,5 +128,6 @@ def main(given):
 
 if __name__ == "__main__":
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)             # the defaults that --help tells are the model's
-    first.add_argument("--model", choices=EXPERIMENTS, default="fully-connected")
-    run.command(parser(first.parse_known_args()[0].model), main)
+    first.add_argument("--model", nargs="?")
+    model = first.parse_known_args()[0].model
+    run.command(parser(model) if model in EXPERIMENTS else parser(), main)

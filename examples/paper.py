@@ -56,7 +56,7 @@ def finished(folder):
 
 
 def main(given):
-    out, runs = run.folder(given["out"]), {}
+    runs = {}
     for option, (_, name, default, command) in EXPERIMENTS.items():
         asked = given[option.replace("-", "_")]
         folders = [asked] if isinstance(asked, str) else asked or [default.format(given["preset"])]
@@ -68,6 +68,7 @@ def main(given):
     if not any(runs.values()):
         raise ValueError(f"no finished run of preset {given['preset']} was found; make one, for example with "
                          f"python {EXPERIMENTS['mnist'][3].format(given['preset'])}, or name its folder with --mnist")
+    out = run.folder(given["out"])
     plots.write(os.path.join(out, "paper.png"), page(runs, given["preset"]))
     text = table(runs["mnist"], runs["faces"])
     checkpoint.write(os.path.join(out, "paper.md"), text)

@@ -126,7 +126,6 @@ def main(experiment, given):
     config, out, about, quiet = settings(experiment, given)
     again = f"{experiment.command} --resume --out {out}"
     out = os.path.join(out, experiment.stage) if experiment.stage else out
-    os.makedirs(os.path.join(out, "frames"), exist_ok=True)
     images, label = experiment.load(config["data"])
     data = zlib.crc32(np.ascontiguousarray(images.train))
     train, show = experiment.normalise(images.train)
@@ -140,6 +139,7 @@ def main(experiment, given):
         raise ValueError(f"--batch-size {config['batch_size']} --k {config['k']}: {len(images.train)} training examples do not make "
                          "one epoch")
 
+    os.makedirs(os.path.join(out, "frames"), exist_ok=True)
     preset = experiment.presets[config["preset"]]
     layers = preset["networks"](images.train.shape[1], images.train.mean(axis=0))
     G, D = (Net(net, config["dtype"], 2 * config["seed"] + i) for i, net in enumerate(layers))

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -91,6 +92,7 @@ def test_a_damaged_run_is_named_with_what_to_do(tmp_path, file, content, message
 
 def test_a_folder_without_a_run_and_a_wrong_flag_are_one_sentence_and_status_2(tmp_path):
     for options, message in ((["--faces", tmp_path / "none"], "there is no result.json, so no finished run; make one with python"),
-                             (["--preset", "tiny"], "invalid choice"), (["--out", ""], 'paper.py: --out "": name a folder')):
+                             (["--preset", "tiny"], "invalid choice"), (["--out", ""], "paper.py: no finished run of preset paper")):
         run = subprocess.run([sys.executable, EXAMPLE, *options], capture_output=True, text=True, cwd=tmp_path)
         assert run.returncode == 2 and message in run.stderr and "Traceback" not in run.stderr
+    assert os.listdir(tmp_path) == []
