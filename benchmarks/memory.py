@@ -125,7 +125,7 @@ PARTS = {"import": imports, "paper": paper, "memmap": memmap, "growth": growth}
 
 def parser():
     p = race.options(__doc__, 5)
-    p.add_argument("parts", nargs="*", choices=PARTS, default=list(PARTS), metavar="PART", help="import, paper, memmap, growth")
+    p.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[], metavar="PART", help="import, paper, memmap, growth")
     p.add_argument("--data", default="glyphs", metavar="WHAT", help="of the paper's run, as examples/mnist.py has it (default glyphs)")
     p.add_argument("--plot", default=os.path.join(HERE, "growth.png"), metavar="PNG", help="default growth.png beside this file")
     return p
@@ -133,7 +133,7 @@ def parser():
 
 def main(given):
     result, lines = {"threads": "as the environment has them"}, []
-    for part in given["parts"]:
+    for part in given["parts"] or PARTS:
         values, sentences = PARTS[part](given)
         result |= values
         lines += sentences

@@ -50,7 +50,7 @@ def pinned(threads):
 
 
 def clock():
-    """A function of a call: the milliseconds that it takes. On a GPU between two events, so that the work and not its launch is timed."""
+    """A function of a call: the milliseconds that it takes. On a GPU between two events on the device, launches included."""
     def wall(call):
         start = time.perf_counter()
         call()

@@ -101,7 +101,9 @@ class Torch:
 
     def V(self, x, z):
         softplus = self.torch.nn.functional.softplus
-        a = self.D(self.torch.cat([x, self.G(z).detach()]))
+        with self.torch.no_grad():
+            fake = self.G(z)
+        a = self.D(self.torch.cat([x, fake]))
         return -softplus(-a[:self.m]).mean() - softplus(a[self.m:]).mean()
 
     def J(self, z):

@@ -10,6 +10,7 @@ the five folds. Other faces stand in for the database where it cannot be had, an
 """
 
 import argparse
+import math
 import os
 import zlib
 
@@ -107,7 +108,8 @@ def main(given):
                                  {names.get(name, name): value for name, value in given.items()})
         if status:
             return status
-        config, pretrained = end(first)
+        about, pretrained = end(first)
+        config = about["config"]
         given = {**config, "epochs": config["train_epochs"], "iterations": None, **given, "out": out, "pretrained": mark(pretrained)}
         for name in "train_epochs", "pretrain_epochs", "resume":
             given.pop(name, None)
@@ -119,9 +121,9 @@ def main(given):
 
 
 def end(path):
-    """Of the first stage's checkpoint, the configuration and G's parameters."""
+    """Of a checkpoint, what it says of itself and G's parameters."""
     about, arrays = checkpoint.read(path)
-    return about.get("config", {}), {name: a for name, a in arrays.items() if name[:2] == "G." and name[2].isdigit()}
+    return about, {name: a for name, a in arrays.items() if name[:2] == "G." and name[2].isdigit()}
 
 
 def mark(pretrained):
@@ -130,8 +132,12 @@ def mark(pretrained):
 
 
 def follows(second, first):
-    """Whether both checkpoints are there, and the second stage's began from the first's."""
-    return os.path.exists(first) and os.path.exists(second) and end(second)[0].get("pretrained") == mark(end(first)[1])
+    """Whether pretraining reached its epochs, and the second stage's checkpoint began from its."""
+    if not (os.path.exists(first) and os.path.exists(second)):
+        return False
+    (about, pretrained), (later, _) = end(first), end(second)
+    complete = about.get("state", {}).get("epoch", 0) >= about.get("config", {}).get("epochs", math.inf)
+    return complete and later.get("config", {}).get("pretrained") == mark(pretrained)
 
 
 # --- The faces, and the estimate on each of their folds ------------------------------------------------------------------------------
@@ -161,7 +167,7 @@ def estimate(images, samples):
     test images), and each fold's sigma."""
     folds = [metrics.parzen(samples, valid, test) for valid, test in zip(images.valid, images.test)]
     ll = np.array([fold.ll for fold in folds])
-    return float(ll.mean()), float(ll.std() / np.sqrt(len(ll))) if len(ll) > 1 else folds[0].se, [fold.sigma for fold in folds]
+    return float(ll.mean()), float(ll.std(ddof=1) / np.sqrt(len(ll))) if len(ll) > 1 else folds[0].se, [fold.sigma for fold in folds]
 
 
 def score(images, samples):

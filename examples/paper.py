@@ -42,17 +42,23 @@ def parser():
     return p
 
 
-def finished(folder):
-    """result.json of a finished run, and its folder; None where there is no such run."""
+def finished(folder, option):
+    """result.json of a finished run of this experiment, and its folder; None where there is no finished run. ValueError for another's."""
     path = os.path.join(folder, "result.json")
     if not os.path.exists(path):
         return None
     try:
         with open(path, encoding="utf-8") as f:
             result = json.load(f)
-        return {**{key: result[key] for key in ("dataset", "preset", "epochs", "seed", "batch_size", "update")}, **result, "folder": folder}
+        needed = "dataset", "preset", "epochs", "seed", "batch_size", "update", *["parzen_se"] * ("parzen_ll" in result)
+        result = {**{key: result[key] for key in needed}, **result, "folder": folder}
     except (ValueError, KeyError, TypeError) as e:
         raise ValueError(f"{path}: not the result of an example on images, or damaged ({e!r}); make it again with --resume") from e
+    expected = EXPERIMENTS[option][2][5:-3], ""                        # of its default folder's name; no stage before the last
+    found = result.get("experiment", expected[0]), result.get("stage", "")
+    if found != expected:
+        raise ValueError(f"--{option} {folder}: this is a run of {' '.join(filter(None, found))}, not of {expected[0]}")
+    return result
 
 
 def main(given):
@@ -60,9 +66,9 @@ def main(given):
     for option, (_, name, default, command) in EXPERIMENTS.items():
         asked = given[option.replace("-", "_")]
         folders = [asked] if isinstance(asked, str) else asked or [default.format(given["preset"])]
-        runs[option] = [result for result in map(finished, folders) if result]
+        runs[option] = [result for folder in folders if (result := finished(folder, option))]
         if asked and len(runs[option]) < len(folders):
-            missing = next(folder for folder in folders if not finished(folder))
+            missing = next(folder for folder in folders if not finished(folder, option))
             raise ValueError(f"--{option} {missing}: there is no result.json, so no finished run; make one with "
                              f"python {command.format(given['preset'])} --out {missing}")
     if not any(runs.values()):
@@ -132,22 +138,27 @@ def table(mnist, faces):
 
 def ours(results, published):
     """Mean ± standard error: over seeds where there are several runs, else what the run says. Other data are named."""
-    ll = [result["parzen_ll"] for result in results if result.get("parzen_ll") is not None]
-    if not ll:
+    scored = [result for result in results if "parzen_ll" in result]
+    if not scored:
         return "not run"
-    se = np.std(ll, ddof=1) / len(ll) ** .5 if len(ll) > 1 else results[0]["parzen_se"]
-    about = [f"{len(ll)} seeds"] * (len(ll) > 1) + sorted({result["dataset"] for result in results} - {published})
-    return f"{np.mean(ll):.0f} ± {se:.2g}" + f" ({', '.join(about)})" * bool(about)
+    ll = [result["parzen_ll"] for result in scored]
+    se = np.std(ll, ddof=1) / len(ll) ** .5 if len(ll) > 1 else scored[0]["parzen_se"]
+    about = [f"{len(ll)} seeds"] * (len(ll) > 1) + sorted({result["dataset"] for result in scored} - {published})
+    return f"{np.mean(ll):.0f} ± {error(se)}" + f" ({', '.join(about)})" * bool(about)
+
+
+def error(se):
+    """Two digits of it, or more before the point."""
+    return f"{se:.0f}" if se >= 10 else f"{se:.2g}"
 
 
 def mean(results, key):
-    values = [result[key] for result in results if result.get(key) is not None]
+    values = [result[key] for result in results if key in result]
     return f"{np.mean(values):.0f}" if values else ""
 
 
 def protocol(result):
-    ll = result.get("parzen_ll")
-    score = "" if ll is None else f", {ll:.1f} ± {result['parzen_se']:.2g} nats"
+    score = f", {result['parzen_ll']:.1f} ± {error(result['parzen_se'])} nats" if "parzen_ll" in result else ""
     return (f"* {result['dataset']}, preset {result['preset']}, seed {result['seed']}: {result['epochs']} epochs, "
             f"m = {result['batch_size']}, {result['update']} update{score}")
 

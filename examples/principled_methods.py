@@ -165,14 +165,14 @@ def play(given, out, name, x, unseen):
     from tqdm import tqdm
     seed, iterations, resume, quiet = (given[key] for key in ("seed", "iterations", "resume", "quiet"))
     epochs, sigma, prior = sorted(set(given["epochs"])), given["noise"] or (.2 if x.shape[1] == 2 else 2.), Uniform()
-    settings = {"data": zlib.crc32(x.tobytes()), "seed": seed, "iterations": iterations}
+    m = min(M_NEW, len(x), len(unseen))
+    settings = {"data": zlib.crc32(x.tobytes()), "seed": seed, "iterations": iterations, "batch_size": m}
     path, begun = os.path.join(out, "curves.json"), time.perf_counter()
     curves = earlier(path, settings) if resume else {}
     print(f"{name} on {xp.name()}: a GAN of {max(epochs)} epochs of {len(x) // M} iterations, then {2 * len(epochs)} new Ds, "
           f"{iterations} iterations each, against the G of epoch {', '.join(map(str, epochs))}")
     generators(x, prior, seed, epochs, out, settings["data"], resume, quiet)
     x, unseen = xp.asarray(x), xp.asarray(unseen)
-    m = min(M_NEW, len(x), len(unseen))
     wanted = [(n, s) for s in (0., sigma) for n in epochs]
     missing = [key for key in wanted if key not in curves]
     with tqdm(total=len(missing) * iterations, unit="it", disable=quiet, dynamic_ncols=True) as bar:

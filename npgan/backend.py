@@ -81,10 +81,11 @@ def default_rng(*key):
     return active().random.default_rng(seed)
 
 
-# --- Operations worth one kernel: the NumPy form runs on any array module, the CuPy form is one launch ---------------------
+# --- Operations worth one kernel: the NumPy form runs on any array module, the CuPy form is one launch. No max, min, sum, round here:
+# --- a look-up of xp.max puts NumPy's in the place of Python's own.
 
 MOST = {np.dtype(name): -float(np.log(np.finfo(name).tiny)) for name in ("float32", "float64")}      # e^MOST is finite, e^-MOST normal
-BLOCK = 65536                   # of the momentum step, in numbers: theta, v, g and lr g of a block stay in a core's L2 cache
+BLOCK = 65536                   # of an update, in numbers: few enough for theta, g and the averages to stay near the core between passes
 
 
 def sigmoid(x, out=None):
@@ -102,7 +103,7 @@ def bernoulli(rng, p, out):
     if name() == "cupy":
         rng.random(out.shape, out.dtype, out)
         return _module.less(out, p, out=out)
-    return _module.less(rng.integers(65536, size=out.shape, dtype="uint16"), round(65536 * p), out=out)
+    return _module.less(rng.integers(65536, size=out.shape, dtype="uint16"), int(65536 * p + .5) or 1, out=out)
 
 
 def momentum(theta, v, g, lr, mu, sign):
@@ -143,9 +144,9 @@ def adam(theta, v, s, g, lr, b1, b2, eps):
 def _blocks(*vectors):
     """Their blocks side by side, and as many numbers to work in: on a CPU all passes over memory become one, a block at a time."""
     n = len(vectors[0])
-    block = min(n, BLOCK) if _module is np else n
+    block = BLOCK if _module is np else n
     work = _module.empty_like(vectors[0][:block])
-    for i in range(0, n, block):
+    for i in range(0, n, block or 1):
         parts = [a[i:i + block] for a in vectors]
         yield *parts, work[:len(parts[0])]
 

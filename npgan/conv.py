@@ -138,9 +138,9 @@ class Conv2d(Affine):
     def gradient(self, x, dy):
         self.outer(x, dy, self.dW)
         if self.args[5]:
-            xp.sum(dy, axis=(0, 2, 3), out=self.db.reshape(-1))
+            dy.sum(axis=(0, 2, 3), out=self.db.reshape(-1))
         else:
-            xp.sum(dy, axis=0, out=self.db)
+            dy.sum(axis=0, out=self.db)
 
 
 class ConvTranspose2d(Conv2d):

@@ -104,8 +104,10 @@ def settings(experiment, given):
         about, _ = checkpoint.read(path)
         if not {"config", "label", "data", "backend", "state"} <= set(about) or about["config"].get("preset") not in experiment.presets \
                 or about["config"].get("objective", "gan") not in OBJECTIVES or about.get("experiment", "mnist") != experiment.folder:
-            raise ValueError(f"--resume: {path} is a checkpoint, but not one of this example's"
-                             + (f": it is {about['experiment']}'s" if "experiment" in about else ""))
+            of = about.get("experiment", "")
+            raise ValueError(f"--resume: {path} is a checkpoint, but not one of " + (
+                f"--model {experiment.model}: add --model {of[len(experiment.name) + 1:]}" if of.startswith(f"{experiment.name}-")
+                else f"this example's{f': it is that of {of}' * bool(of)}"))
         config = {"objective": "gan", **about["config"], "iterations": None}            # the first checkpoints named no objective
         for name, value in given.items():
             if not name.endswith("epochs") and name not in ("iterations", "parzen_every", "data") and value != config[name]:
@@ -178,9 +180,8 @@ def main(experiment, given):
                              k=config["k"], update=config["update"], quiet=quiet):
             if experiment.score and config["parzen_every"] and not state.iteration and state.epoch % config["parzen_every"] == 0:
                 state.history[-1]["parzen_ll"] = experiment.score(images, generate(noise(10_000, 1)))
-            samples, now = show(generate(fixed)), f"epoch {state.epoch}" + (
-                f" and {state.iteration} iterations" if state.iteration else "")
-            plots.sheet(os.path.join(out, "samples.png"), samples, images.shape, 10, f"{title}, {now}")
+            samples = show(generate(fixed))
+            plots.sheet(os.path.join(out, "samples.png"), samples, images.shape, 10, f"{title}, {moment(state)}")
             if not state.iteration:
                 plots.frame(os.path.join(out, "frames", f"{state.epoch:04}.png"), samples, images.shape, 10)
             write_history(os.path.join(out, "history.csv"), state, per_epoch)
@@ -196,10 +197,10 @@ def main(experiment, given):
         print(f"Interrupted. {again} goes on from the last checkpoint." if saved else "Interrupted before the first checkpoint.")
         return 130
     if state.interrupted:
-        print(f"Interrupted at {now}, and all of it is saved. To go on: {again}")
+        print(f"Interrupted at {moment(state)}, and all of it is saved. To go on: {again}")
         return 130
     try:
-        finish(experiment, out, f"{title}, epoch {state.epoch}", config, label, images, show, state, per_epoch, noise, generate)
+        finish(experiment, out, title, config, label, images, show, state, per_epoch, noise, generate)
     except KeyboardInterrupt:
         print(f"Interrupted after the training. For the last pictures and scores: {again}")
         return 130
@@ -213,6 +214,10 @@ def keep(path):
         kept = next(name for name in names if not os.path.exists(name))
         os.replace(path, kept)
         print(f"There was a run in this folder already: its checkpoint is now {kept} (--resume would have gone on with it)")
+
+
+def moment(state):
+    return f"epoch {state.epoch}" + f" and {state.iteration} iterations" * bool(state.iteration)
 
 
 def write_history(path, state, per_epoch):
@@ -229,37 +234,39 @@ def finish(experiment, out, title, config, label, images, show, state, per_epoch
     def file(name):
         return os.path.join(out, name)
 
-    plots.curves(file("curves.png"), state.history or [state.row(per_epoch)], title, OBJECTIVES[config["objective"]].least)
+    now = f"{title}, {moment(state)}"
+    plots.curves(file("curves.png"), state.history or [state.row(per_epoch)], now, OBJECTIVES[config["objective"]].least)
     frames = {epoch: file(f"frames/{epoch:04}.png") for epoch in range(1, state.epoch + 1)}
     frames = {epoch: name for epoch, name in frames.items() if os.path.exists(name)}
     if frames:
         chosen = [list(frames)[round(i)] for i in np.linspace(0, len(frames) - 1, min(len(frames), 60))]
-        plots.film(file("training.gif"), [frames[epoch] for epoch in chosen], [f"{label}, epoch {epoch}" for epoch in chosen])
+        plots.film(file("training.gif"), [frames[epoch] for epoch in chosen], [f"{title}, epoch {epoch}" for epoch in chosen])
 
     samples = generate(noise(48, 2))
     beside = samples[5::6]                                            # the paper: nearest to the sample beside it
     nearest = images.train[xp.asnumpy(metrics.nearest(beside, images.train))]
     rows = np.concatenate([samples.reshape(8, 6, -1), nearest[:, None]], axis=1).reshape(56, -1)
     plots.sheet(file("figure2.png"), show(rows), images.shape, 7,
-                f"{title}: samples; in yellow the training example nearest to the sample on its left", marked=(6,))
+                f"{now}: samples; in yellow the training example nearest to the sample on its left", marked=(6,))
 
     ends, steps = noise(16, 3).reshape(8, 2, 1, -1), np.linspace(0, 1, 12, dtype=config["dtype"])[:, None]
     lines = (1 - steps) * ends[:, 0] + steps * ends[:, 1]             # (8, 12, noise): straight lines in z space
     plots.sheet(file("interpolation.png"), show(generate(lines.reshape(96, -1))), images.shape, 12,
-                f"{title}: along straight lines between two points of z space")
+                f"{now}: along straight lines between two points of z space")
 
     scores, sentence = {}, ""
     if experiment.scores:
         print("Parzen log-likelihoods, and the two anchors ...")
         scores, sentence = experiment.scores(images, generate(noise(10_000, 1)))
     total = state.epoch * per_epoch + state.iteration
-    result = {"dataset": label, "preset": config["preset"], "backend": xp.name(), "dtype": config["dtype"], "seed": config["seed"],
+    result = {"experiment": experiment.folder, "stage": experiment.stage, "dataset": label, "preset": config["preset"],
+              "backend": xp.name(), "dtype": config["dtype"], "seed": config["seed"],
               "epochs": state.epoch, "iterations": total, "k": config["k"], "batch_size": config["batch_size"],
               "objective": config["objective"], "generator_loss": config["generator_loss"], "update": config["update"],
               "lr": config["lr"], "lr_d": config["lr_d"],
               "seconds": state.seconds, "seconds_per_iteration": state.seconds / total, **scores}
     checkpoint.write(file("result.json"), json.dumps(result, indent=1))
-    print(f"{title}: {total} iterations in {state.seconds:.0f} s, {1000 * result['seconds_per_iteration']:.1f} ms each\n{sentence}"
+    print(f"{now}: {total} iterations in {state.seconds:.0f} s, {1000 * result['seconds_per_iteration']:.1f} ms each\n{sentence}"
           f"{out}: samples.png figure2.png interpolation.png curves.png {'training.gif ' * bool(frames)}history.csv result.json "
           "checkpoint.npz")
 

@@ -175,8 +175,7 @@ class LeakyReLU(Elementwise):
         xp.maximum(x, y, out=y)
 
     def slope(self, y):
-        a, = self.args
-        return xp.copysign((1 - a) / 2, y) + (1 + a) / 2             # 1 where y > 0, a where y < 0
+        return xp.maximum(xp.copysign(1, y), self.args[0])           # 1 where y > 0, a where y < 0
 
 
 class Sigmoid(Elementwise):

@@ -43,9 +43,9 @@ def fit(p, x, prior, sgd_d, sgd_g, state, *, seed, epochs, iterations=None, k=1,
     """Train until `epochs` epochs or `iterations` iterations are done in all; x is the training set, on the device.
 
     Yields the state (one object, changed in place) at the end of every epoch, and where the run ends within one: at the last
-    iteration, or at Ctrl-C, which sets state.interrupted. The epoch's random streams are functions of (seed, epoch): a run that goes
-    on from a saved state gets the same bits as one that was never interrupted. FloatingPointError naming iteration and player if a
-    value is not finite.
+    iteration, or at Ctrl-C, which sets state.interrupted, or after the last iteration raises KeyboardInterrupt. The epoch's random
+    streams are functions of (seed, epoch): a run that goes on from a saved state gets the same bits as one that was never interrupted.
+    FloatingPointError naming iteration and player if a value is not finite.
     """
     from tqdm import tqdm
     per_epoch = len(x) // (p.m * k)
@@ -86,6 +86,8 @@ def fit(p, x, prior, sgd_d, sgd_g, state, *, seed, epochs, iterations=None, k=1,
                 state.history.append(state.row(per_epoch))
                 state.epoch, state.iteration, state.sums = epoch, 0, [0.] * len(STATISTICS)
             yield state
+        if stop and not state.interrupted:
+            raise KeyboardInterrupt                                      # it came too late for that, but not for what would follow
 
 
 def silently(records):

@@ -1,5 +1,7 @@
 """The backend is one namespace over NumPy or CuPy: chosen by the environment, switched in the process, honest when it cannot."""
 
+import ast
+import builtins
 import os
 import subprocess
 import sys
@@ -134,3 +136,9 @@ def test_importing_npgan_imports_numpy_and_nothing_else_from_outside():
                "print(*(m for m in new - sys.stdlib_module_names - {'npgan', 'numpy'} if 'cython' not in m))")
     assert r.returncode == 0, r.stderr
     assert r.stdout.split() == []
+
+
+def test_the_module_uses_no_builtin_that_a_look_up_may_replace_by_numpys():
+    tree = ast.parse(Path(backend.__file__).read_text())
+    called = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    assert {name for name in called if hasattr(builtins, name) and name in dir(np)} == set()

@@ -90,6 +90,24 @@ def test_a_damaged_run_is_named_with_what_to_do(tmp_path, file, content, message
         example.main(settings(tmp_path / "page", mnist=[folder]))
 
 
+def test_another_experiments_run_and_a_stage_before_the_last_are_refused(tmp_path):
+    folder = a_run(tmp_path / "run", (9, 9, 9), ll=1.)
+    for experiment, stage, message in (("mnist", "", "this is a run of mnist, not of faces"),
+                                       ("faces", "pretrain", "this is a run of faces pretrain, not of faces")):
+        path = tmp_path / "run" / "result.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "experiment": experiment, "stage": stage}))
+        with pytest.raises(ValueError, match=f"--faces .*{message}"):
+            example.main(settings(tmp_path / "page", faces=folder))
+
+
+def test_a_run_without_a_score_stands_beside_one_with_it_and_large_errors_are_whole_numbers(tmp_path):
+    folders = [a_run(tmp_path / "none", (9, 9, 9)), a_run(tmp_path / "scored", (9, 9, 9), ll=2000.)]
+    path = tmp_path / "scored" / "result.json"
+    path.write_text(path.read_text().replace("1.25", "123.4"))
+    assert example.main(settings(tmp_path / "page", mnist=folders)) == 0
+    assert "| **npgan** | 2000 ± 123 |" in (tmp_path / "page" / "paper.md").read_text()
+
+
 def test_a_folder_without_a_run_and_a_wrong_flag_are_one_sentence_and_status_2(tmp_path):
     for options, message in ((["--faces", tmp_path / "none"], "there is no result.json, so no finished run; make one with python"),
                              (["--preset", "tiny"], "invalid choice"), (["--out", ""], "paper.py: no finished run of preset paper")):

@@ -189,6 +189,12 @@ def test_an_input_of_the_wrong_shape_is_refused_with_both_shapes(xp):
             net()(xp.zeros(shape, "float32"))
 
 
+@pytest.mark.parametrize("a", [0, 1e-8, .01, .2])
+def test_the_leaky_slope_is_a_to_the_last_bit_of_float32(xp, a):
+    y = xp.array([-2, -1e-30, 1e-30, 3], dtype="float32")
+    np.testing.assert_array_equal(xp.asnumpy(LeakyReLU(a).slope(y)), np.array([a, a, 1, 1], "float32"))
+
+
 def test_repr_is_a_table_of_layers_shapes_and_counts():
     lines = repr(net()).splitlines()
     assert lines[2].split() == ["1", "Linear(6,", "12)", "12", "84"]
@@ -205,5 +211,5 @@ def test_nothing_is_upcast_on_the_way(xp, dtype):
     t.dx[-1][...] = 1
     n.backward(t)
     assert {str(a.dtype) for a in (*t.x, *t.dx, n.theta, n.grad)} == {dtype}
-    for layer in (ReLU(), LeakyReLU(), Sigmoid(), Tanh(), Softplus()):
+    for layer in (ReLU(), LeakyReLU(), Sigmoid(), Tanh(), Softplus(), Scale(2, 1)):
         assert str((layer.slope(t.x[-1]) * t.dx[-1]).dtype) == str(layer.curvature(t.x[-1]).dtype) == dtype

@@ -167,6 +167,15 @@ def test_an_interrupt_ends_the_run_after_a_whole_iteration(monkeypatch):
     assert game.sgd_g.t == game.sgd_d.t == 11
 
 
+def test_an_interrupt_after_the_last_iteration_ends_the_program_and_not_only_the_training():
+    game, states = Game(), 0
+    with pytest.raises(KeyboardInterrupt):
+        for _ in run.fit(game.p, game.x, Uniform(), game.sgd_d, game.sgd_g, game.state, seed=0, epochs=1, quiet=True):
+            states += 1
+            os.kill(os.getpid(), signal.SIGINT)                     # while the examples save and score the last epoch
+    assert states == 1 and game.state.epoch == 1 and not game.state.interrupted
+
+
 def test_more_examples_in_a_minibatch_than_there_are_is_one_clear_error():
     game = Game()
     with pytest.raises(ValueError, match=r"5 training examples do not make one epoch of k = 1 minibatches of m = 8"):
