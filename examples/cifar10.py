@@ -16,7 +16,7 @@ from npgan import experiment, run
 from npgan.conv import Conv2d, ConvTranspose2d, MaxPool, Reshape
 from npgan.data import cifar10
 from npgan.layers import Dropout, Linear, Maxout, ReLU, Sigmoid, he, uniform
-from npgan.optim import Adam, Decay, Momentum, Ramp
+from npgan.optim import Adam, Ramp
 from npgan.penalty import R1
 from npgan.priors import Normal
 
@@ -44,10 +44,6 @@ def convolutional(pixels, mean):
          Dropout(.5), Conv2d((32, 7, 7), 384, 5, pad=3, W=r), Maxout(2), MaxPool(2, 2),
          Reshape((192 * 5 * 5,)), Dropout(.5), Linear(192 * 5 * 5, 2500, r), Maxout(5), Dropout(.5), Linear(500, 1, r)]
     return G, D
-
-
-def paper_optimizer(net, lr, updates):
-    return Momentum(net, Decay(lr, 1.000004, 1e-6), Ramp(updates, .5, .7, 250))
 
 
 # --- Small players of the same kind, for minutes. With Adam and R1 they learn from the first epoch; by SGD alone D wins ----------------
@@ -85,7 +81,7 @@ def falling(epochs):
 
 
 # The authors' D ascends half of V: a rate of .025 is one of .0125 for V. They name no number of epochs: at 250 the momentum is full.
-PAPER = dict(optimizer=paper_optimizer, epochs=250, update="simultaneous")
+PAPER = dict(optimizer=experiment.paper_optimizer, epochs=250, update="simultaneous")
 PRESETS = {
     "fully-connected": {
         "quick": dict(networks=quick_fully_connected, optimizer=falling(24), penalty=functools.partial(R1, 10), epochs=24, batch_size=64,

@@ -19,7 +19,7 @@ import numpy as np
 from npgan import checkpoint, experiment, metrics, run
 from npgan.data import tfd
 from npgan.layers import Dropout, Linear, Maxout, ReLU, Scale, Sigmoid, constant, he, logit, sparse, uniform
-from npgan.optim import Adam, Decay, MaxColumnNorm, Momentum, Ramp
+from npgan.optim import Adam, MaxColumnNorm, Ramp
 from npgan.penalty import R1
 from npgan.priors import Normal
 
@@ -45,7 +45,7 @@ def paper_beneath():
 
 
 def paper_optimizer(net, lr, updates):
-    return Momentum(net, Decay(lr, 1.000004, 1e-6), Ramp(updates, .5, .7, 250), MaxColumnNorm(1.9365))
+    return experiment.paper_optimizer(net, lr, updates, MaxColumnNorm(1.9365))
 
 
 # --- Smaller ones of the same kind, for few images and little time -----------------------------------------------------------------

@@ -10,7 +10,7 @@ import os
 from npgan import experiment, run
 from npgan.data import glyphs, mnist
 from npgan.layers import Dropout, Linear, Maxout, ReLU, Sigmoid, he, logit, uniform
-from npgan.optim import Decay, Momentum, Ramp
+from npgan.optim import Momentum, Ramp
 from npgan.priors import Uniform
 
 NOISE = 100
@@ -38,15 +38,11 @@ def paper(pixels, mean):
     return G, D
 
 
-def paper_optimizer(net, lr, updates):
-    return Momentum(net, Decay(lr, 1.000004, 1e-6), Ramp(updates, .5, .7, 250))
-
-
 # The authors' D ascends half of V at rate .1: that is V at .05.
 PRESETS = {
     "quick": dict(networks=quick, optimizer=quick_optimizer, epochs=24, batch_size=100, lr=.3, lr_d=.1, parzen_every=0,
                   update="algorithm1"),
-    "paper": dict(networks=paper, optimizer=paper_optimizer, epochs=250, batch_size=100, lr=.1, lr_d=.05, parzen_every=10,
+    "paper": dict(networks=paper, optimizer=experiment.paper_optimizer, epochs=250, batch_size=100, lr=.1, lr_d=.05, parzen_every=10,
                   update="simultaneous"),
 }
 

@@ -21,10 +21,11 @@ import numpy as np
 from npgan import backend as xp
 from npgan import checkpoint, plots, run
 from npgan.data import glyphs, mnist, toy
+from npgan.experiment import paper_optimizer
 from npgan.gan import Players, discriminator_gradient, generator_backward, norm, sample
 from npgan.layers import Dropout, Linear, Maxout, Noise, ReLU, Sigmoid, he, logit, uniform
 from npgan.net import Net
-from npgan.optim import Adam, Decay, Fall, Momentum, Ramp
+from npgan.optim import Adam, Fall
 from npgan.priors import Uniform
 
 M, M_NEW = 100, 500                     # examples in a minibatch, of the GAN and of the new D, which is to become perfect
@@ -79,7 +80,7 @@ def players(x, seed):
     r = uniform(.005)
     D = Net([Dropout(.8), Linear(n, 1200, r), Maxout(5), Dropout(.5), Linear(240, 1200, r), Maxout(5), Dropout(.5), Linear(240, 1, r)],
             seed=D)
-    return G, D, *(Momentum(net, Decay(lr), Ramp(len(x) // M, .5, .7, 250)) for net, lr in ((G, .1), (D, .05)))
+    return G, D, *(paper_optimizer(net, lr, len(x) // M) for net, lr in ((G, .1), (D, .05)))
 
 
 def discriminator(n, seed, first=()):

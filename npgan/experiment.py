@@ -20,6 +20,7 @@ from npgan import checkpoint, metrics, plots, run
 from npgan.gan import UPDATES, Players
 from npgan.net import Net
 from npgan.objectives import OBJECTIVES
+from npgan.optim import Decay, Momentum, Ramp
 
 
 class Experiment(NamedTuple):
@@ -50,6 +51,11 @@ class Experiment(NamedTuple):
     @property
     def command(self):
         return f"python examples/{self.name}.py" + f" --model {self.model}" * bool(self.model)
+
+
+def paper_optimizer(net, lr, updates, project=None):
+    """The authors' own: lr divided by 1.000004 after every update, down to 1e-6; mu from .5 in the first epoch to .7 in epoch 250."""
+    return Momentum(net, Decay(lr, 1.000004, 1e-6), Ramp(updates, .5, .7, 250), project)
 
 
 def options(parser, experiment, data):
