@@ -264,23 +264,21 @@ class Maxout(Layer):
         xp.max(self.split(x), axis=1, out=y.reshape(len(y), -1))
 
     def backward(self, x, y, dy, dx):
-        dx, dy = self.split(dx), dy.reshape(len(y), -1)
-        for i, largest in enumerate(self.largest(x, y)):
-            xp.multiply(dy, largest, out=dx[:, i])
+        xp.multiply(dy.reshape(len(y), 1, -1), self.largest(x, y), out=self.split(dx))
 
     def pushforward(self, x, y, u, v):
-        u, v = self.split(u), v.reshape(len(y), -1)
-        for i, largest in enumerate(self.largest(x, y)):
-            xp.copyto(v, u[:, i], where=largest)
+        u, v, largest = self.split(u), v.reshape(len(y), -1), self.largest(x, y)
+        for i in range(self.args[0]):
+            xp.copyto(v, u[:, i], where=largest[:, i])
 
     def largest(self, x, y):
-        """For each piece, the units whose largest it is: every unit has one."""
-        x, y = self.split(x), y.reshape(len(y), -1)
-        free = xp.ones_like(y, dtype=bool)                  # units whose largest piece is yet to come
-        for i in range(self.args[0]):
-            largest = (x[:, i] == y) & free
-            free ^= largest
-            yield largest
+        """(m, pieces, units): True where a piece is its unit's largest, the first of them. Every unit has one."""
+        largest = self.split(x) == y.reshape(len(y), 1, -1)
+        taken = largest[:, 0].copy()
+        for i in range(1, self.args[0]):
+            xp.greater(largest[:, i], taken, out=largest[:, i])     # largest, and not taken
+            taken |= largest[:, i]
+        return largest
 
 
 class Dropout(Layer):
