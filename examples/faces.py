@@ -100,7 +100,7 @@ def training(presets, pretrained):
 
 def main(given):
     """Both stages, or where a run is resumed what is left of them."""
-    out = given.get("out") or f"runs/faces-{given.get('preset', 'quick')}"
+    out = experiment.place(FACES, given)
     first, second = os.path.join(out, "pretrain", "checkpoint.npz"), os.path.join(out, "checkpoint.npz")
     if not (given.get("resume") and follows(second, first)):
         names = {"pretrain_epochs": "epochs", "epochs": "train_epochs"}
@@ -122,8 +122,7 @@ def main(given):
 
 def end(path):
     """Of a checkpoint, what it says of itself and G's parameters."""
-    about, arrays = checkpoint.read(path)
-    return about, {name: a for name, a in arrays.items() if name[:2] == "G." and name[2].isdigit()}
+    return checkpoint.read(path, lambda name: name[:2] == "G." and name[2].isdigit())
 
 
 def mark(pretrained):
@@ -135,7 +134,7 @@ def follows(second, first):
     """Whether pretraining reached its epochs, and the second stage's checkpoint began from its."""
     if not (os.path.exists(first) and os.path.exists(second)):
         return False
-    (about, pretrained), (later, _) = end(first), end(second)
+    (about, pretrained), (later, _) = end(first), checkpoint.read(second, lambda name: False)
     complete = about.get("state", {}).get("epoch", 0) >= about.get("config", {}).get("epochs", math.inf)
     return complete and later.get("config", {}).get("pretrained") == mark(pretrained)
 
@@ -149,10 +148,10 @@ def load(what):
     The database trains on its unlabelled images and has five folds. Stand-ins have none of these: they train on the first fold's own
     images, and have no other fold, since the others validate and test on those.
     """
-    what = None if what == "auto" else what
-    images, *folds = tfd.load(what), tfd.load(what, 0, "train")
+    faces = tfd.read(None if what == "auto" else what)
+    images, *folds = tfd.split(faces), tfd.split(faces, 0, "train")
     if not np.array_equal(images.train, folds[0].train):
-        folds += [tfd.load(what, fold, "train") for fold in range(1, tfd.FOLDS)]
+        folds += [tfd.split(faces, fold, "train") for fold in range(1, tfd.FOLDS)]
     label = {"tfd": "TFD", "olivetti": "Olivetti faces"}.get(images.name, images.name)
     if images.name != "tfd":
         print(f"{label}, {len(images.train)} images to train on: not the Toronto Face Database")

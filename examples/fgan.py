@@ -15,6 +15,7 @@ import numpy as np
 
 from npgan import backend as xp
 from npgan import checkpoint, plots, run
+from npgan.data import toy
 from npgan.gan import Players, train_simultaneous
 from npgan.layers import Linear, Tanh, constant
 from npgan.net import Net
@@ -54,12 +55,12 @@ def parser():
 X = np.linspace(-15, 17, 4001)
 
 
-def normal(mu, variance):
-    """The density of N(mu, variance) at X."""
-    return np.exp(-(X - mu) ** 2 / (2 * variance)) / np.sqrt(2 * np.pi * variance)
+def normal(mu, sigma):
+    """The density of N(mu, sigma^2) at X."""
+    return toy.gaussian(mu, sigma).density(X[:, None])
 
 
-P = WEIGHT * normal(MEANS[0], VARIANCES[0]) + (1 - WEIGHT) * normal(MEANS[1], VARIANCES[1])
+P = WEIGHT * normal(MEANS[0], VARIANCES[0] ** .5) + (1 - WEIGHT) * normal(MEANS[1], VARIANCES[1] ** .5)
 
 
 def integral(y):
@@ -69,7 +70,7 @@ def integral(y):
 def divergence(name, mu, sigma):
     """D_f(P || N(mu, sigma^2)), the integral of q f(p/q); infinite where it is not a number."""
     with np.errstate(all="ignore"):
-        q = normal(mu, sigma ** 2)
+        q = normal(mu, sigma)
         value = integral(q * xp.asnumpy(OBJECTIVES[name].f(xp.asarray(P / q))))
     return value if np.isfinite(value) else np.inf
 
@@ -130,7 +131,7 @@ def bound(objective, D, mu, sigma):
     """V(D, G) = E_p[ T(a) ] - E_q[ F(a) ] by quadrature, which leaves none of a sample's noise: at most D_f(P||Q), whatever D."""
     a = D(xp.asarray(X[:, None].astype("float32"))).astype("float64")[:, 0]
     T, F = xp.asnumpy(objective.T(a)), xp.asnumpy(objective.F(a))
-    return integral(P * T - normal(mu, sigma ** 2) * F)
+    return integral(P * T - normal(mu, sigma) * F)
 
 
 # --- What a run writes -----------------------------------------------------------------------------------------------------
@@ -167,7 +168,7 @@ def picture(path, optima, learned):
     left.fill_between(X, P, color=".85", label="P, the mixture")
     for i, name in enumerate(sorted(learned, key=lambda name: optima[name][1])):
         _, mu, sigma = learned[name].mean(axis=0)
-        left.plot(X, normal(mu, sigma ** 2), color=f"C{i}", label=f"{name}: N({mu:.2f}, {sigma:.2f}²)")
+        left.plot(X, normal(mu, sigma), color=f"C{i}", label=f"{name}: N({mu:.2f}, {sigma:.2f}²)")
         right.plot(*learned[name][:, 1:].T, "o", color=f"C{i}", markersize=4, alpha=.6)
         right.plot(*optima[name][1:], "x", color=f"C{i}", markersize=10, markeredgewidth=2, label=name)
     left.set(xlim=(-5, 7.5), xlabel="x", ylabel="density", title="From covering all of P to seeking its wide mode")

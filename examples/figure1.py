@@ -37,11 +37,8 @@ def parser():
     p.add_argument("--iterations", type=run.number(int, 1), default=2000, metavar="N", help="of Algorithm 1 (default 2000)")
     run.game(p)
     p.add_argument("--frames", type=run.number(int, 2), default=30, metavar="N", help="of the film, about (default 30)")
-    p.add_argument("--seed", type=run.number(int, 0), default=0, metavar="N", help="seed of all random numbers (default 0)")
-    p.add_argument("--out", default="runs/figure1", metavar="DIR", help="where everything goes (default runs/figure1)")
     p.add_argument("--live", action="store_true", help="watch the training in a window")
-    p.add_argument("--quiet", action="store_true", help="no progress bar")
-    return p
+    return run.usual(p, "runs/figure1")
 
 
 class Moment(NamedTuple):

@@ -17,13 +17,12 @@ import numpy as np
 
 from npgan import checkpoint, plots, run
 
-EXPERIMENTS = {     # option: panel of Figure 2, name, default folder, the command that makes it
-    "mnist": ("a", "MNIST", "runs/mnist-{}", "examples/mnist.py --preset {}"),
-    "faces": ("b", "faces", "runs/faces-{}", "examples/faces.py --preset {}"),
-    "fully-connected": ("c", "CIFAR-10, fully connected", "runs/cifar10-fully-connected-{}",
+EXPERIMENTS = {     # option: panel of Figure 2, name, what result.json calls it (so begins its default folder), the command that makes it
+    "mnist": ("a", "MNIST", "mnist", "examples/mnist.py --preset {}"),
+    "faces": ("b", "faces", "faces", "examples/faces.py --preset {}"),
+    "fully-connected": ("c", "CIFAR-10, fully connected", "cifar10-fully-connected",
                         "examples/cifar10.py --model fully-connected --preset {}"),
-    "convolutional": ("d", "CIFAR-10, convolutional", "runs/cifar10-convolutional-{}",
-                      "examples/cifar10.py --model convolutional --preset {}"),
+    "convolutional": ("d", "CIFAR-10, convolutional", "cifar10-convolutional", "examples/cifar10.py --model convolutional --preset {}"),
 }
 PUBLISHED = [       # Table 1 of the paper: nats, on MNIST with the standard error over test images, on TFD over folds
     ("DBN", "138 ± 2", "1909 ± 66"), ("Stacked CAE", "121 ± 1.6", "2110 ± 50"), ("Deep GSN", "214 ± 1.1", "1890 ± 29"),
@@ -34,15 +33,15 @@ MARGIN, SIZE = 16, 22           # of the page, in pixels; of its letters
 def parser():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     p.add_argument("--preset", choices=("quick", "paper"), default="paper", help="whose default folders are read (default paper)")
-    for option, (_, name, folder, _) in EXPERIMENTS.items():
+    for option, (_, name, experiment, _) in EXPERIMENTS.items():
         several = option == "mnist"
         p.add_argument(f"--{option}", metavar="DIR", nargs="+" if several else None,
-                       help=f"the finished run{'s, of several seeds,' * several} on {name} (default {folder.format('PRESET')})")
+                       help=f"the finished run{'s, of several seeds,' * several} on {name} (default runs/{experiment}-PRESET)")
     p.add_argument("--out", default="runs/paper", metavar="DIR", help="where the page goes (default runs/paper)")
     return p
 
 
-def finished(folder, option):
+def finished(folder, option, experiment):
     """result.json of a finished run of this experiment, and its folder; None where there is no finished run. ValueError for another's."""
     path = os.path.join(folder, "result.json")
     if not os.path.exists(path):
@@ -54,23 +53,23 @@ def finished(folder, option):
         result = {**{key: result[key] for key in needed}, **result, "folder": folder}
     except (ValueError, KeyError, TypeError) as e:
         raise ValueError(f"{path}: not the result of an example on images, or damaged ({e!r}); make it again with --resume") from e
-    expected = EXPERIMENTS[option][2][5:-3], ""                        # of its default folder's name; no stage before the last
-    found = result.get("experiment", expected[0]), result.get("stage", "")
-    if found != expected:
-        raise ValueError(f"--{option} {folder}: this is a run of {' '.join(filter(None, found))}, not of {expected[0]}")
+    found = f"{result.get('experiment', experiment)} {result.get('stage', '')}".strip()         # a stage is not the last
+    if found != experiment:
+        raise ValueError(f"--{option} {folder}: this is a run of {found}, not of {experiment}")
     return result
 
 
 def main(given):
     runs = {}
-    for option, (_, name, default, command) in EXPERIMENTS.items():
+    for option, (_, _, experiment, command) in EXPERIMENTS.items():
         asked = given[option.replace("-", "_")]
-        folders = [asked] if isinstance(asked, str) else asked or [default.format(given["preset"])]
-        runs[option] = [result for folder in folders if (result := finished(folder, option))]
-        if asked and len(runs[option]) < len(folders):
-            missing = next(folder for folder in folders if not finished(folder, option))
-            raise ValueError(f"--{option} {missing}: there is no result.json, so no finished run; make one with "
-                             f"python {command.format(given['preset'])} --out {missing}")
+        folders = [asked] if isinstance(asked, str) else asked or [f"runs/{experiment}-{given['preset']}"]
+        found = {folder: finished(folder, option, experiment) for folder in folders}
+        missing = [folder for folder in folders if not found[folder]]
+        if asked and missing:
+            raise ValueError(f"--{option} {missing[0]}: there is no result.json, so no finished run; make one with "
+                             f"python {command.format(given['preset'])} --out {missing[0]}")
+        runs[option] = [found[folder] for folder in folders if found[folder]]
     if not any(runs.values()):
         raise ValueError(f"no finished run of preset {given['preset']} was found; make one, for example with "
                          f"python {EXPERIMENTS['mnist'][3].format(given['preset'])}, or name its folder with --mnist")

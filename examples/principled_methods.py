@@ -44,11 +44,8 @@ def parser():
     p.add_argument("--iterations", type=run.number(int, 1), default=1000, metavar="N", help="of each new D (default 1000)")
     p.add_argument("--noise", type=run.number(float, 0, above=True), metavar="SIGMA",
                    help="standard deviation of the noise on D's inputs (default: images 2, ring .2)")
-    p.add_argument("--seed", type=run.number(int, 0), default=0, metavar="N", help="seed of all random numbers (default 0)")
-    p.add_argument("--out", default="runs/principled", metavar="DIR", help="where everything goes (default runs/principled)")
     p.add_argument("--resume", action="store_true", help="keep what DIR has: the generators, and the curves that are complete")
-    p.add_argument("--quiet", action="store_true", help="no progress bar")
-    return p
+    return run.usual(p, "runs/principled")
 
 
 def load(what):

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from npgan import backend as xp
 from npgan import plots, run, theory
+from npgan.data import toy
 
 OUTCOMES, STEPS, RATE = 20, 120, .15
 DX = .01
@@ -109,7 +110,7 @@ def theorems(path):
 
 
 def normal(x, mean):
-    return np.exp(-(x - mean) ** 2 / 2) / math.sqrt(2 * math.pi)
+    return toy.gaussian(mean).density(x[:, None])
 
 
 def at(theta, x, p_data):

@@ -34,11 +34,8 @@ def parser():
     run.game(p)
     p.add_argument("--gamma", type=run.number(float, 0), default=.01, help="weight of the R1 penalty on D; 0: none (default .01)")
     p.add_argument("--frames", type=run.number(int, 2), default=50, metavar="N", help="of the film, about (default 50)")
-    p.add_argument("--seed", type=run.number(int, 0), default=0, metavar="N", help="seed of all random numbers (default 0)")
-    p.add_argument("--out", default="runs/toy2d", metavar="DIR", help="where everything goes (default runs/toy2d)")
     p.add_argument("--live", action="store_true", help="watch the training in a window")
-    p.add_argument("--quiet", action="store_true", help="no progress bar")
-    return p
+    return run.usual(p, "runs/toy2d")
 
 
 class Moment(NamedTuple):

@@ -45,10 +45,7 @@ def parser():
                    help="limits of clipped weights; the first in a training (default .1 .03 .01)")
     p.add_argument("--iterations", type=run.number(int, 1), default=1000, metavar="N",
                    help="steps of each critic alone, and of G in each training (default 1000)")
-    p.add_argument("--seed", type=run.number(int, 0), default=0, metavar="N", help="seed of all random numbers (default 0)")
-    p.add_argument("--out", default="runs/wasserstein", metavar="DIR", help="where everything goes (default runs/wasserstein)")
-    p.add_argument("--quiet", action="store_true", help="no progress bar")
-    return p
+    return run.usual(p, "runs/wasserstein")
 
 
 # --- The pair of Gaussians, by quadrature -----------------------------------------------------------------------------------
@@ -58,7 +55,7 @@ X = np.linspace(-10, 11, 1051)
 
 def normal(mean, sd):
     """The density of N(mean, sd^2) at X."""
-    return np.exp(-(X - mean) ** 2 / (2 * sd * sd)) / (math.sqrt(2 * math.pi) * sd)
+    return toy.gaussian(mean, sd).density(X[:, None])
 
 
 P, Q = normal(0, 1), normal(MEAN, SD)

@@ -53,13 +53,14 @@ def architecture(net):
     return [[type(layer).__name__, *layer.args] for layer in net.layers]
 
 
-def read(path):
-    """(about, arrays) of a checkpoint. OSError if it cannot be opened, ValueError naming it if it is foreign or damaged."""
+def read(path, wanted=lambda name: True):
+    """(about, arrays) of a checkpoint; of the arrays only the `wanted` are read. OSError if it cannot be opened, ValueError naming it if
+    it is foreign or damaged."""
     with open(path, "rb") as file:
         try:
             with np.load(file, allow_pickle=False) as f:
                 about = json.loads(f["about"].tobytes())
-                arrays = {name: f[name] for name in f.files if name != "about"}
+                arrays = {name: f[name] for name in f.files if name != "about" and wanted(name)}
             if about["format"] != FORMAT:
                 raise ValueError(f"its format is {about['format']!r}")
             for player in "GD":

@@ -92,13 +92,17 @@ def options(parser, experiment, data):
     return p
 
 
+def place(experiment, given):
+    """The folder of the run, --out or the default. ValueError without a name."""
+    if given.get("out") == "":
+        raise ValueError('--out "": name a folder')
+    return given.get("out") or f"runs/{experiment.folder}-{given.get('preset', 'quick')}"
+
+
 def settings(experiment, given):
     """(configuration, --out, the checkpoint's `about` or None, quiet): defaults, then the checkpoint's settings, then what was given."""
-    given = dict(given)
-    out, resume, quiet = (given.pop(name, None) for name in ("out", "resume", "quiet"))
-    if out == "":
-        raise ValueError('--out "": name a folder')
-    out = out or f"runs/{experiment.folder}-{given.get('preset', 'quick')}"
+    given, out = dict(given), place(experiment, given)
+    _, resume, quiet = (given.pop(name, None) for name in ("out", "resume", "quiet"))
     path, about = os.path.join(out, experiment.stage, "checkpoint.npz"), None
     config = {"data": experiment.data[0], "preset": "quick", "k": 1, "objective": "gan", "generator_loss": "non-saturating", "seed": 0,
               "dtype": "float32"}

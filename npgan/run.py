@@ -157,6 +157,14 @@ def game(parser, **defaults):
                         "or descends -F, with gan log(1 - D(G(z))) (minimax)", **{"default": "non-saturating"} | defaults)
 
 
+def usual(parser, out):
+    """The options that almost every example has, --out with its default."""
+    parser.add_argument("--seed", type=number(int, 0), default=0, metavar="N", help="seed of all random numbers (default 0)")
+    parser.add_argument("--out", default=out, metavar="DIR", help=f"where everything goes (default {out})")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    return parser
+
+
 def folder(out):
     """The folder of --out, made. ValueError without a name."""
     if not out:

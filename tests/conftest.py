@@ -50,6 +50,33 @@ def device():
 
 
 @pytest.fixture
+def serve(monkeypatch):
+    """serve(answer): from now on pooch gets the bytes answer(url) from an address, or cannot reach it if they are None. Returns the
+    addresses asked."""
+    import pooch
+
+    def serve(answer):
+        asked = []
+
+        class Downloader:
+            def __init__(self, progressbar, chunk_size, timeout):
+                assert max(timeout) <= 30
+
+            def __call__(self, url, output_file, pooch, check_only=False):
+                asked.append(url)
+                content = answer(url)
+                if content is None:
+                    raise ConnectionError("unreachable")
+                with open(output_file, "wb") as file:
+                    file.write(content)
+
+        monkeypatch.setattr(pooch, "HTTPDownloader", Downloader)
+        return asked
+
+    return serve
+
+
+@pytest.fixture
 def offline(tmp_path, monkeypatch):
     """An empty user's cache, no NPGAN_DATA, and a network that must not be asked."""
     import pooch

@@ -338,29 +338,10 @@ def test_data_that_cannot_be_unpacked_from_somewhere_on_are_refused(archive, con
 # Downloading
 
 @pytest.fixture
-def server(monkeypatch, contents):
-    """serve(bytes), or serve(None) for one that cannot be reached: what the address gives. Returns the addresses asked."""
-    import pooch
-
+def server(monkeypatch, contents, serve):
+    """server(bytes), or server(None) for one that cannot be reached: what the address gives. Returns the addresses asked."""
     monkeypatch.setattr(cifar10, "SHA256", hashlib.sha256(published(contents)).hexdigest())
-
-    def serve(answer):
-        asked = []
-
-        class Downloader:
-            def __init__(self, progressbar, chunk_size, timeout):
-                assert max(timeout) <= 30
-
-            def __call__(self, url, output_file, pooch, check_only=False):
-                asked.append(url)
-                if answer is None:
-                    raise ConnectionError("unreachable")
-                Path(output_file).write_bytes(answer)
-
-        monkeypatch.setattr(pooch, "HTTPDownloader", Downloader)
-        return asked
-
-    return serve
+    return lambda answer: serve(lambda url: answer)
 
 
 def test_what_is_downloaded_is_kept_and_not_downloaded_again(cache, contents, server):

@@ -244,35 +244,22 @@ def test_without_download_nothing_is_fetched_and_the_message_says_what_to_do():
 # Downloading, from mirrors that are directories here
 
 @pytest.fixture
-def mirrors(tmp_path, monkeypatch):
-    """serve(first, second): each mirror is a directory, or None for one that cannot be reached. Returns the addresses asked."""
-    import pooch
+def mirrors(tmp_path, monkeypatch, serve):
+    """mirrors(first, second): each is a directory, or None for one that cannot be reached. Returns the addresses asked."""
+    def mirrors(*directories):
+        def answer(url):
+            base, _, name = url.rpartition("/")
+            directory = directories[mnist.MIRRORS.index(base + "/")]
+            return directory and (directory / name).read_bytes()
 
-    def serve(*directories):
-        asked = []
-
-        class Downloader:
-            def __init__(self, progressbar, chunk_size, timeout):
-                assert max(timeout) <= 30
-
-            def __call__(self, url, output_file, pooch, check_only=False):
-                asked.append(url)
-                base, _, name = url.rpartition("/")
-                directory = directories[mnist.MIRRORS.index(base + "/")]
-                if directory is None:
-                    raise ConnectionError("unreachable")
-                with open(output_file, "wb") as file:
-                    file.write((directory / name).read_bytes())
-
-        monkeypatch.setattr(pooch, "HTTPDownloader", Downloader)
-        return asked
+        return serve(answer)
 
     parts = write(tmp_path / "good", suffix=".gz")
     write(tmp_path / "wrong", suffix=".gz", seed=1)
     monkeypatch.setattr(mnist, "FILES", {
         name: (hashlib.sha256((tmp_path / "good" / f"{name}.gz").read_bytes()).hexdigest(), zlib.crc32(part))
         for name, part in zip(NAMES, parts)})
-    return serve
+    return mirrors
 
 
 def test_what_is_downloaded_is_kept_and_not_downloaded_again(tmp_path, cache, mirrors):

@@ -1,16 +1,12 @@
 """examples/cifar10.py as a user runs it, on small batches in CIFAR-10's form: what it writes, shows and refuses; stopping and going on."""
 
 import csv
-import importlib.util
+import functools
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
+import programs
 import pytest
 from PIL import Image
 
@@ -22,7 +18,9 @@ from npgan.layers import Dropout, LeakyReLU, Linear, Maxout, ReLU, he
 from npgan.optim import Adam, Momentum
 from npgan.penalty import R1
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "cifar10.py"
+example = functools.partial(programs.load, "cifar10")
+command = functools.partial(programs.command, "cifar10")
+shell = functools.partial(programs.shell, "cifar10")
 MODELS = "fully-connected", "convolutional"
 FILES = ("checkpoint.npz", "curves.png", "figure2.png", "history.csv", "interpolation.png", "result.json", "samples.png", "training.gif")
 N = 40                      # images in a batch: of two, 64 to train on
@@ -55,34 +53,16 @@ def small_convolutional(pixels, mean):
 SMALL = {"fully-connected": small_fully_connected, "convolutional": small_convolutional}
 
 
-def example():
-    spec = importlib.util.spec_from_file_location("cifar10_example", EXAMPLE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def main(*args, networks=SMALL, finish=False, **preset):
     """The example in this process, with small players, and without its last pictures unless they are what is tested."""
-    module, last = example(), experiment.finish
+    module = example()
     for model, presets in module.PRESETS.items():
         for each in presets.values():
             each |= dict(preset, networks=networks[model], batch_size=32)
-    try:
+    with pytest.MonkeyPatch.context() as patch:
         if not finish:
-            experiment.finish = lambda *args: None
-        return module.main(vars(module.parser().parse_args([str(a) for a in args])))
-    finally:
-        experiment.finish = last
-
-
-def command(*args):
-    return [sys.executable, str(EXAMPLE), *map(str, args)]
-
-
-def shell(*args):
-    environment = {**{k: v for k, v in os.environ.items() if not k.startswith("NPGAN")}, "OPENBLAS_NUM_THREADS": "1"}
-    return subprocess.run(command(*args), capture_output=True, text=True, env=environment)
+            patch.setattr(experiment, "finish", lambda *args: None)
+        return programs.call(module, *args)
 
 
 def theta(out):
@@ -223,14 +203,8 @@ def test_the_quick_players_take_steps_and_begin_smooth(data, tmp_path, model):
 
 def test_ctrl_c_saves_everything_and_names_the_model_in_how_to_go_on(data, tmp_path):
     args = command("--model", "convolutional", "--data", data, "--out", tmp_path, "--batch-size", 8, "--epochs", 10_000)
-    running = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               env={**os.environ, "OPENBLAS_NUM_THREADS": "1"})
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "checkpoint.npz").exists() and time.monotonic() < deadline and running.poll() is None:
-        time.sleep(.01)
-    running.send_signal(signal.SIGINT)
-    out, err = running.communicate(timeout=60)
-    assert running.returncode == 130, err
+    status, out, err = programs.interrupted(args, tmp_path / "checkpoint.npz")
+    assert status == 130, err
     assert f"python examples/cifar10.py --model convolutional --resume --out {tmp_path}" in out and "Traceback" not in err
     assert npgan.load(tmp_path / "checkpoint.npz")
 

@@ -1,15 +1,14 @@
 """examples/faces.py as a user runs it, on small files in the databases' forms: its stages, the published configuration, what it says."""
 
-import importlib.util
+import functools
 import json
 import os
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
+import programs
 import pytest
 from PIL import Image
 
@@ -20,7 +19,7 @@ from npgan.layers import Dropout, Linear, Maxout, ReLU, Sigmoid, he
 from npgan.net import Net
 from npgan.optim import Adam
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "faces.py"
+shell = functools.partial(programs.shell, "faces")
 FILES = ("checkpoint.npz", "curves.png", "figure2.png", "history.csv", "interpolation.png", "result.json", "samples.png", "training.gif")
 
 
@@ -56,9 +55,7 @@ def database(tmp_path):
 
 
 def example(small=True):
-    spec = importlib.util.spec_from_file_location("faces_example", EXAMPLE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = programs.load("faces")
     if small:
         module.EPOCH = 0
         for preset in module.PRESETS.values():
@@ -89,16 +86,11 @@ def main(*args, finish=False, stop=None, change=lambda module: None):
         if not finish:
             patch.setattr(experiment, "finish", end)
             patch.setattr(plots, "write", lambda *args: None)
-        return module.main(vars(module.parser().parse_args([*map(str, args), "--quiet"])))
+        return programs.call(module, *args, "--quiet")
 
 
 def stage(path):
     return "pretrain" if Path(path).parent.name == "pretrain" else "train"
-
-
-def shell(*args, **env):
-    environment = {**{k: v for k, v in os.environ.items() if not k.startswith("NPGAN")}, "OPENBLAS_NUM_THREADS": "1", **env}
-    return subprocess.run([sys.executable, str(EXAMPLE), *map(str, args)], capture_output=True, text=True, env=environment)
 
 
 def arrays(out):
@@ -252,14 +244,9 @@ def test_ctrl_c_saves_everything_says_how_to_go_on_and_exits_with_130(album, tmp
     script = ("import sys; sys.path.insert(0, 'tests'); import test_example_faces as t; m = t.example(); "
               "m.run.command(m.parser(), m.main)")
     args = ("--quiet", "--data", album, "--out", str(tmp_path), "--pretrain-epochs", "99999")
-    running = subprocess.Popen([sys.executable, "-c", script, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               cwd=EXAMPLE.parents[1])
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "pretrain" / "checkpoint.npz").exists() and time.monotonic() < deadline and running.poll() is None:
-        time.sleep(.01)
-    running.send_signal(signal.SIGINT)
-    out, err = running.communicate(timeout=60)
-    assert running.returncode == 130 and "Traceback" not in err, err
+    status, out, err = programs.interrupted([sys.executable, "-c", script, *args], tmp_path / "pretrain" / "checkpoint.npz",
+                                            cwd=programs.EXAMPLES.parent)
+    assert status == 130 and "Traceback" not in err, err
     assert f"To go on: python examples/faces.py --resume --out {tmp_path}\n" in out
     assert npgan.load(tmp_path / "pretrain" / "checkpoint.npz") and not (tmp_path / "checkpoint.npz").exists()
 

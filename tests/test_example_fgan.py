@@ -1,13 +1,11 @@
 """examples/fgan.py as a user runs it: the minima by quadrature, short trainings, what it writes and refuses."""
 
-import importlib.util
+import functools
 import json
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
+import programs
 import pytest
 from PIL import Image
 
@@ -16,25 +14,13 @@ from npgan.layers import Linear, Tanh, uniform
 from npgan.net import Net
 from npgan.objectives import OBJECTIVES
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "fgan.py"
+example = functools.partial(programs.load, "fgan")
+shell = functools.partial(programs.shell, "fgan")
 FILES = ["fgan.png", "result.json", "tables.md"]
 
 
-def example():
-    spec = importlib.util.spec_from_file_location("fgan_example", EXAMPLE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def main(*args):
-    module = example()
-    return module.main(vars(module.parser().parse_args([str(a) for a in (*args, "--workers", 1, "--quiet")])))
-
-
-def shell(*args, **env):
-    environment = {**{k: v for k, v in os.environ.items() if not k.startswith("NPGAN")}, "OPENBLAS_NUM_THREADS": "1", **env}
-    return subprocess.run([sys.executable, str(EXAMPLE), *map(str, args)], capture_output=True, text=True, env=environment)
+    return programs.call(example(), *args, "--workers", 1, "--quiet")
 
 
 def test_the_minima_by_quadrature_are_the_papers(xp):

@@ -1,26 +1,27 @@
 """examples/mnist.py as a user runs it, on a small data set in IDX form: what it writes, says and refuses; stopping and going on."""
 
 import csv
+import functools
 import gzip
-import importlib.util
 import json
 import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
+import programs
 import pytest
 from PIL import Image
 
 import npgan
 from npgan import backend, experiment
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "mnist.py"
+example = functools.partial(programs.load, "mnist")
+command = functools.partial(programs.command, "mnist")
+shell = functools.partial(programs.shell, "mnist")
 FILES = ("checkpoint.npz", "curves.png", "figure2.png", "history.csv", "interpolation.png", "result.json", "samples.png", "training.gif")
 KEYS = {"dataset", "preset", "backend", "dtype", "seed", "epochs", "iterations", "k", "objective", "generator_loss", "seconds",
         "seconds_per_iteration", "parzen_ll", "parzen_se", "parzen_sigma", "parzen_real_data", "parzen_kmeans"}
@@ -45,31 +46,12 @@ def data(tmp_path_factory):
     return str(folder)
 
 
-def command(*args):
-    return [sys.executable, str(EXAMPLE), *map(str, args)]
-
-
-def shell(*args, **env):
-    environment = {**{k: v for k, v in os.environ.items() if not k.startswith("NPGAN")}, "OPENBLAS_NUM_THREADS": "1", **env}
-    return subprocess.run(command(*args), capture_output=True, text=True, env=environment)
-
-
-def example():
-    spec = importlib.util.spec_from_file_location("mnist_example", EXAMPLE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def main(*args, finish=False):
     """The example in this process, without its last pictures and figures unless they are what is tested."""
-    module, last = example(), experiment.finish
-    try:
+    with pytest.MonkeyPatch.context() as patch:
         if not finish:
-            experiment.finish = lambda *args: None
-        return module.main(vars(module.parser().parse_args([str(a) for a in args])))
-    finally:
-        experiment.finish = last
+            patch.setattr(experiment, "finish", lambda *args: None)
+        return programs.call(example(), *args)
 
 
 def theta(out):
@@ -161,13 +143,9 @@ def test_epochs_can_be_raised_when_resuming_but_nothing_that_changes_the_run(dat
 
 
 def test_a_run_killed_at_a_random_moment_resumes_to_the_same_bits(data, tmp_path):
-    env = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
     args = ("--data", data, "--out", tmp_path / "killed", "--quiet")
-    running = subprocess.Popen(command(*args, "--epochs", 10_000), env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     checkpoint = tmp_path / "killed" / "checkpoint.npz"
-    deadline = time.monotonic() + 60
-    while not checkpoint.exists() and time.monotonic() < deadline and running.poll() is None:
-        time.sleep(.01)
+    running = programs.started(command(*args, "--epochs", 10_000), checkpoint)
     time.sleep(random.random())
     running.send_signal(signal.SIGKILL)
     running.wait()
@@ -182,14 +160,8 @@ def test_a_run_killed_at_a_random_moment_resumes_to_the_same_bits(data, tmp_path
 
 
 def test_ctrl_c_saves_everything_says_how_to_go_on_and_exits_with_130(data, tmp_path):
-    running = subprocess.Popen(command("--data", data, "--out", tmp_path, "--epochs", 10_000), stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"})
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "checkpoint.npz").exists() and time.monotonic() < deadline and running.poll() is None:
-        time.sleep(.01)
-    running.send_signal(signal.SIGINT)
-    out, err = running.communicate(timeout=60)
-    assert running.returncode == 130, err
+    status, out, err = programs.interrupted(command("--data", data, "--out", tmp_path, "--epochs", 10_000), tmp_path / "checkpoint.npz")
+    assert status == 130, err
     assert "Interrupted" in out and "--resume" in out and "Traceback" not in err
     assert npgan.load(tmp_path / "checkpoint.npz")
 

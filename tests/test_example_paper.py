@@ -1,20 +1,15 @@
 """examples/paper.py on the folders of finished runs: what it shows, what it says of what is missing, what it refuses."""
 
-import importlib.util
 import json
 import os
 import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
+import programs
 import pytest
 from PIL import Image
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "paper.py"
-spec = importlib.util.spec_from_file_location("paper_example", EXAMPLE)
-example = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(example)
+example = programs.load("paper")
 
 COLOURS = {"mnist": (200, 10, 10), "faces": (10, 200, 10), "fully-connected": (10, 10, 200), "convolutional": (200, 200, 10)}
 
@@ -111,6 +106,6 @@ def test_a_run_without_a_score_stands_beside_one_with_it_and_large_errors_are_wh
 def test_a_folder_without_a_run_and_a_wrong_flag_are_one_sentence_and_status_2(tmp_path):
     for options, message in ((["--faces", tmp_path / "none"], "there is no result.json, so no finished run; make one with python"),
                              (["--preset", "tiny"], "invalid choice"), (["--out", ""], "paper.py: no finished run of preset paper")):
-        run = subprocess.run([sys.executable, EXAMPLE, *options], capture_output=True, text=True, cwd=tmp_path)
+        run = subprocess.run(programs.command("paper", *options), capture_output=True, text=True, cwd=tmp_path)
         assert run.returncode == 2 and message in run.stderr and "Traceback" not in run.stderr
     assert os.listdir(tmp_path) == []

@@ -1,15 +1,12 @@
 """examples/principled_methods.py as a user runs it, on a small data set: D and G's gradients, what it writes and refuses; going on."""
 
-import importlib.util
+import functools
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
+import programs
 import pytest
 from PIL import Image
 
@@ -18,7 +15,8 @@ from npgan.layers import Linear, Tanh
 from npgan.net import Net
 from npgan.optim import Momentum
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "principled_methods.py"
+command = functools.partial(programs.command, "principled_methods")
+shell = functools.partial(programs.shell, "principled_methods")
 FILES = ["GAN.npz", "curves.json", "discriminator.png", "generator-1.npz", "generator-3.npz", "minimax.png", "nonsaturating.png",
          "result.json"]
 
@@ -36,27 +34,14 @@ def data(tmp_path_factory):
 
 
 def example(**constants):
-    spec = importlib.util.spec_from_file_location("principled_example", EXAMPLE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    vars(module).update({"MOMENTS": 4, "BATCHES": 3} | constants)
-    return module
+    return programs.load("principled_methods", **{"MOMENTS": 4, "BATCHES": 3} | constants)
 
 
 def main(*args, module=None, pictures=False):
     module = module or example()
     if not pictures:
         module.figure = lambda *args: None
-    return module.main(vars(module.parser().parse_args([str(a) for a in (*args, "--quiet")])))
-
-
-def command(*args):
-    return [sys.executable, str(EXAMPLE), *map(str, args)]
-
-
-def shell(*args, **env):
-    environment = {**{k: v for k, v in os.environ.items() if not k.startswith("NPGAN")}, "OPENBLAS_NUM_THREADS": "1", **env}
-    return subprocess.run(command(*args), capture_output=True, text=True, env=environment)
+    return programs.call(module, *args, "--quiet")
 
 
 def read(out, name):
@@ -221,14 +206,9 @@ def test_an_interrupted_run_keeps_what_is_complete_and_ends_in_the_same_numbers(
 
 
 def test_ctrl_c_while_the_gan_is_trained_saves_it_says_so_in_one_sentence_and_exits_with_130(data, tmp_path):
-    running = subprocess.Popen(command("--data", data, "--out", tmp_path, "--epochs", 100_000, "--quiet"), stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"})
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "GAN.npz").exists() and time.monotonic() < deadline and running.poll() is None:
-        time.sleep(.01)
-    running.send_signal(signal.SIGINT)
-    out, err = running.communicate(timeout=60)
-    assert running.returncode == 130 and err == "" and out.splitlines()[-1].startswith("Interrupted. What is complete is kept")
+    status, out, err = programs.interrupted(command("--data", data, "--out", tmp_path, "--epochs", 100_000, "--quiet"),
+                                            tmp_path / "GAN.npz")
+    assert status == 130 and err == "" and out.splitlines()[-1].startswith("Interrupted. What is complete is kept")
     state = checkpoint.read(tmp_path / "GAN.npz")[0]["state"]
     done = state["epoch"] * 5 + state["iteration"]
     assert done > 0

@@ -1,34 +1,25 @@
 """examples/theory.py as a user runs it: what it writes, says and refuses."""
 
-import importlib.util
+import functools
 import os
 import re
-import subprocess
-import sys
 import types
-from pathlib import Path
 
+import programs
 import pytest
 from PIL import Image
 
 from npgan import backend
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "theory.py"
+shell = functools.partial(programs.shell, "theory")
 PICTURES = ["proposition2.png", "theorems.png"]
 
 
 def main(*args, pictures=True):
-    spec = importlib.util.spec_from_file_location("theory_example", EXAMPLE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = programs.load("theory")
     if not pictures:
         module.plots = types.SimpleNamespace(save=lambda path, fig: None)
-    return module.main(vars(module.parser().parse_args([str(a) for a in args])))
-
-
-def shell(*args, **env):
-    environment = {**{k: v for k, v in os.environ.items() if not k.startswith("NPGAN")}, "OPENBLAS_NUM_THREADS": "1", **env}
-    return subprocess.run([sys.executable, str(EXAMPLE), *map(str, args)], capture_output=True, text=True, env=environment)
+    return programs.call(module, *args)
 
 
 def test_it_draws_two_pictures_and_prints_the_measured_rate_and_the_known_constants(tmp_path, capsys):

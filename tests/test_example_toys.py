@@ -1,22 +1,20 @@
 """examples/figure1.py, toy2d.py and modes.py as a user runs them, briefly: what they write, say and refuse, on both array modules."""
 
-import importlib.util
 import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
+import programs
 import pytest
 from PIL import Image
 
 from npgan import backend, metrics
 from npgan.data import toy
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
 BRIEF = {"figure1": ("--iterations", 6, "--frames", 2), "toy2d": ("--iterations", 6, "--frames", 2),
          "modes": ("--iterations", 6, "--seeds", 1, "--workers", 1)}
 FILES = {"figure1": {"figure1.png", "convergence.png", "figure1.gif", "figure1.html", "result.json"},
@@ -24,23 +22,11 @@ FILES = {"figure1": {"figure1.png", "convergence.png", "figure1.gif", "figure1.h
          "modes": {"modes.md", "modes.png", "ring.json", "grid.json", "ring.npy", "grid.npy"}}
 
 
-def example(name):
-    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def main(name, out, *args):
-    module = example(name)
+    module = programs.load(name)
     if name == "figure1":
         module.M, module.ALONE = 32, 16                                 # of a brief run, too
-    return module.main(vars(module.parser().parse_args([str(a) for a in (*BRIEF[name], "--quiet", "--out", out, *args)])))
-
-
-def shell(name, *args):
-    return subprocess.run([sys.executable, str(EXAMPLES / f"{name}.py"), *map(str, args)], capture_output=True, text=True,
-                          env={**os.environ, "OPENBLAS_NUM_THREADS": "1"})
+    return programs.call(module, *BRIEF[name], "--quiet", "--out", out, *args)
 
 
 def no_film(monkeypatch):
@@ -93,7 +79,7 @@ def test_toy2d_trains_on_every_distribution_in_the_plane(data, tmp_path, monkeyp
 
 def test_the_density_of_g_is_that_of_a_histogram_of_its_samples():
     """The exact pushforward of a G that folds, against a million draws."""
-    figure1 = example("figure1")
+    figure1 = programs.load("figure1")
     line = figure1.Line(toy.gaussian(), figure1.Uniform(1.))
 
     def G(z):
@@ -107,7 +93,7 @@ def test_the_density_of_g_is_that_of_a_histogram_of_its_samples():
 
 def test_v_and_the_suprema_are_exact_where_d_and_g_are_known():
     """G = identity on U(-1, 1), D = 1/2 + a constant: V by hand, D* by hand."""
-    figure1 = example("figure1")
+    figure1 = programs.load("figure1")
     from npgan.layers import Linear, constant
     from npgan.net import Net
     line = figure1.Line(toy.uniform(-1., 1., .01), figure1.Uniform(1.))
@@ -136,7 +122,7 @@ def test_modes_goes_on_where_it_was_and_refuses_other_settings(tmp_path, capsys)
 def test_seeds_in_processes_are_the_seeds_in_this_one(tmp_path):
     """And what is scored is what the protocol says of the samples that are kept."""
     arguments = ("--data", "ring", "--iterations", 6, "--seeds", 2, "--quiet")
-    run = shell("modes", *arguments, "--workers", 2, "--out", tmp_path / "two")
+    run = programs.shell("modes", *arguments, "--workers", 2, "--out", tmp_path / "two")
     assert run.returncode == 0, run.stderr
     assert main("modes", tmp_path / "one", "--data", "ring", "--seeds", 2) == 0
     rows = [json.loads((tmp_path / n / "ring.json").read_text())["rows"] for n in ("one", "two")]
@@ -149,7 +135,7 @@ def test_seeds_in_processes_are_the_seeds_in_this_one(tmp_path):
 
 def test_ctrl_c_keeps_the_seeds_that_are_done_and_leaves_no_process_behind(tmp_path):
     arguments = ["--data", "ring", "--iterations", "60", "--seeds", "200", "--workers", "2", "--quiet", "--out", str(tmp_path)]
-    run = subprocess.Popen([sys.executable, str(EXAMPLES / "modes.py"), *arguments], start_new_session=True, stdout=subprocess.PIPE,
+    run = subprocess.Popen(programs.command("modes", *arguments), start_new_session=True, stdout=subprocess.PIPE,
                            stderr=subprocess.PIPE, text=True)
     deadline = time.time() + 60
     while time.time() < deadline and not (tmp_path / "ring.json").exists():
@@ -183,7 +169,8 @@ def test_another_objective_is_another_game(name, objective, tmp_path, monkeypatc
 
 
 def test_a_game_that_diverges_ends_in_one_sentence_that_names_the_iteration_and_the_seed(tmp_path):
-    run = shell("modes", "--data", "ring", "--objective", "kl", "--gamma", "1e30", "--iterations", 60, "--seeds", 1, "--out", tmp_path)
+    run = programs.shell("modes", "--data", "ring", "--objective", "kl", "--gamma", "1e30", "--iterations", 60, "--seeds", 1,
+                         "--out", tmp_path)
     assert run.returncode == 2 and "iteration 60 (ring, seed 0): the " in run.stderr and "not finite" in run.stderr
     assert "Traceback" not in run.stderr and "Warning" not in run.stderr
 
@@ -202,7 +189,7 @@ def test_packing_and_noise_take_part_in_modes(tmp_path):
     ("toy2d", ("--out", __file__), Path(__file__).name), ("modes", ("--pack", "3"), "--pack 3: m = 128 examples do not make packs"),
     ("modes", ("--seeds", "x"), "'x' is not an integer >= 1")])
 def test_what_cannot_be_done_ends_in_one_sentence_and_status_2(name, args, words, tmp_path):
-    run = shell(name, *(args if "--out" in args else (*args, "--out", tmp_path)))
+    run = programs.shell(name, *(args if "--out" in args else (*args, "--out", tmp_path)))
     assert run.returncode == 2 and words in run.stderr and "Traceback" not in run.stderr
 
 

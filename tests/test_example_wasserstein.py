@@ -1,15 +1,13 @@
 """examples/wasserstein.py as a user runs it: what it knows of the pair, critics and trainings, what it writes and refuses."""
 
-import importlib.util
+import functools
 import itertools
 import json
 import math
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
+import programs
 import pytest
 from PIL import Image
 
@@ -20,25 +18,12 @@ from npgan.objectives import WASSERSTEIN
 from npgan.optim import Adam
 from npgan.penalty import GradientPenalty
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "wasserstein.py"
-
-
-def example(**small):
-    spec = importlib.util.spec_from_file_location("wasserstein_example", EXAMPLE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    vars(module).update(small)
-    return module
+example = functools.partial(programs.load, "wasserstein")
+shell = functools.partial(programs.shell, "wasserstein")
 
 
 def main(*args):
-    module = example(M=32, WIDTH=8, SAMPLES=500)
-    return module.main(vars(module.parser().parse_args([str(a) for a in (*args, "--quiet")])))
-
-
-def shell(*args, **env):
-    environment = {**{k: v for k, v in os.environ.items() if not k.startswith("NPGAN")}, "OPENBLAS_NUM_THREADS": "1", **env}
-    return subprocess.run([sys.executable, str(EXAMPLE), *map(str, args)], capture_output=True, text=True, env=environment)
+    return programs.call(example(M=32, WIDTH=8, SAMPLES=500), *args, "--quiet")
 
 
 def cdf(x, mean=0., sd=1.):

@@ -1,5 +1,7 @@
 """Real data sets and toy distributions: host NumPy arrays, whatever the backend; and their minibatches, on the device."""
 
+import sys
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +23,29 @@ class Images(NamedTuple):
     train_labels: np.ndarray
     valid_labels: np.ndarray
     test_labels: np.ndarray
+
+
+def cache(*parts):
+    """A path in the user's cache."""
+    import pooch
+
+    return Path(pooch.os_cache("npgan"), *parts)
+
+
+def retrieve(url, sha256, path):
+    """Fetches a file to `path`, and returns it. OSError, naming the host, where it does not give the published bytes.
+
+    Gives up soon: 3 seconds to connect to an address, no second try.
+    """
+    import pooch
+
+    bar = sys.stderr is not None and sys.stderr.isatty()
+    http = pooch.HTTPDownloader(progressbar=bar, chunk_size=1 << 16, timeout=(3, 20))
+    try:
+        return Path(pooch.retrieve(url, sha256, path.name, path.parent, downloader=http))
+    except (OSError, ValueError) as e:      # requests' exceptions are OSErrors; pooch's ValueError is another SHA-256
+        reason = type(e).__name__ if isinstance(e, OSError) else "not the published bytes"
+        raise OSError(f"{url.split('/')[2]}: {reason}") from e
 
 
 def minibatches(x, m, seed, epoch):

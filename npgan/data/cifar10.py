@@ -9,14 +9,13 @@ import gzip
 import hashlib
 import math
 import os
-import sys
 import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from npgan.data import Images
+from npgan.data import Images, cache, retrieve
 
 SHAPE = 3, 32, 32
 CLASSES = "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"
@@ -49,7 +48,7 @@ def find(data=None, partial=False):
     folders = [place / part for part in ("", "cifar-10-batches-bin", "cifar10")] if place else []
     places = [place] if place and place.is_file() else [*folders, *(folder / ARCHIVE for folder in folders)]
     if data is None:
-        places.append(_cache() / ARCHIVE)
+        places.append(cache("cifar10", ARCHIVE))
     for place in places:
         if place.is_file() or set(FILES) <= set(_files(place)):
             return place
@@ -62,12 +61,6 @@ def find(data=None, partial=False):
     pickled = any((folder / "data_batch_1").exists() or (folder.parent / "cifar-10-batches-py").exists() for folder in folders)
     raise FileNotFoundError(f"{data}: neither {ARCHIVE} nor any of data_batch_1.bin to data_batch_5.bin is in this directory"
                             f"{', but the pickled version, which is not read' if pickled else ''}: {ADVICE}")
-
-
-def _cache():
-    import pooch
-
-    return Path(pooch.os_cache("npgan"), "cifar10")
 
 
 def _files(folder):
@@ -85,15 +78,10 @@ def _training(names):
 
 def fetch():
     """Fetches the archive into the user's cache, and returns its path. OSError, saying what to do instead, where that fails."""
-    import pooch
-
-    bar = sys.stderr is not None and sys.stderr.isatty()
-    http = pooch.HTTPDownloader(progressbar=bar, chunk_size=1 << 16, timeout=(3, 20))
     try:
-        return Path(pooch.retrieve(URL, SHA256, ARCHIVE, _cache(), downloader=http))
-    except (OSError, ValueError) as e:          # requests' exceptions are OSErrors; pooch's ValueError is another SHA-256
-        reason = type(e).__name__ if isinstance(e, OSError) else "not the published bytes"
-        raise OSError(f"CIFAR-10 was not found, and {ARCHIVE} could not be downloaded ({URL.split('/')[2]}: {reason}): {_advice()}") from e
+        return retrieve(URL, SHA256, cache("cifar10", ARCHIVE))
+    except OSError as e:
+        raise OSError(f"CIFAR-10 was not found, and {ARCHIVE} could not be downloaded ({e}): {_advice()}") from e
 
 
 def _advice():

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from npgan.data import Images
+from npgan.data import Images, cache
 
 VERSION = 1          # of the pictures: part of the cached file's name, to be raised with every change that alters a pixel
 SIZE, BOX = 28, 20   # MNIST's: a digit fits a box of 20x20 pixels amid 28x28
@@ -160,12 +160,10 @@ def load(seed=0, n=70000):
     The same seed gives the same bits. Rendered once, then kept in the user's cache; where that cannot be written, or what it
     holds is damaged, they are rendered again. ValueError for fewer than 7; FileNotFoundError where matplotlib lacks its fonts.
     """
-    import pooch
-
     if n < 7:
         raise ValueError(f"glyphs.load: n = {n} is too few: three splits need at least 7 images")
-    cache = Path(pooch.os_cache("npgan"), f"glyphs-version{VERSION}-seed{seed}-n{n}.npz")
-    pixels, labels = _read(cache, n) or _write(cache, *render(seed, n))
+    path = cache(f"glyphs-version{VERSION}-seed{seed}-n{n}.npz")
+    pixels, labels = _read(path, n) or _write(path, *render(seed, n))
     images = pixels.astype(np.float32)
     images /= 255
     test = n // 7

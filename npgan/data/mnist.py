@@ -7,13 +7,12 @@ array in C order; it may be packed with gzip. Format and data: Y. LeCun, C. Cort
 import gzip
 import math
 import os
-import sys
 import zlib
 from pathlib import Path
 
 import numpy as np
 
-from npgan.data import Images
+from npgan.data import Images, cache, retrieve
 
 # In this order everywhere: the SHA-256 of the packed file as published, and the CRC-32 of the array in it.
 FILES = {
@@ -83,7 +82,7 @@ def find(data=None):
         raise FileNotFoundError(f"{data or repr('')}: there is no such directory")
     places = [Path(os.path.expanduser(given), part) for part in ("", "mnist")] if given else []
     if data is None:
-        places.append(_cache())
+        places.append(cache("mnist"))
     for place in places:
         if not _missing(place):
             return place
@@ -91,12 +90,6 @@ def find(data=None):
         return None
     best = min(places, key=lambda place: len(_missing(place)))
     raise FileNotFoundError(f"{best}: this directory lacks {', '.join(_missing(best))} (plain or with .gz)")
-
-
-def _cache():
-    import pooch
-
-    return Path(pooch.os_cache("npgan"), "mnist")
 
 
 def _file(directory, name):
@@ -112,20 +105,15 @@ def fetch():
 
     OSError, saying what to do instead, where none does. Gives up soon: 3 seconds to connect to an address, no second try.
     """
-    import pooch
-
-    directory = _cache()
-    bar = sys.stderr is not None and sys.stderr.isatty()
+    directory = cache("mnist")
     for name, (sha256, _) in FILES.items():
         failures = []
         for mirror in MIRRORS:
-            http = pooch.HTTPDownloader(progressbar=bar, chunk_size=1 << 16, timeout=(3, 20))
             try:
-                pooch.retrieve(mirror + f"{name}.gz", sha256, f"{name}.gz", directory, downloader=http)
+                retrieve(mirror + f"{name}.gz", sha256, directory / f"{name}.gz")
                 break
-            except (OSError, ValueError) as e:      # requests' exceptions are OSErrors; pooch's ValueError is another SHA-256
-                reason = type(e).__name__ if isinstance(e, OSError) else "not the published bytes"
-                failures.append(f"{mirror.split('/')[2]}: {reason}")
+            except OSError as e:
+                failures.append(str(e))
                 cause = e
         else:
             raise OSError(f"MNIST was not found, and {name}.gz could not be downloaded ({'; '.join(failures)}): {ADVICE}") from cause

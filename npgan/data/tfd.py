@@ -13,6 +13,7 @@ import os
 import warnings
 import zlib
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -54,6 +55,16 @@ def find(data=None):
     return place
 
 
+class Faces(NamedTuple):
+    """What `read` gives: bytes (n, 48, 48), and of each image its part in five folds (n, 5) and its label (n,)."""
+
+    place: Path
+    name: str
+    images: np.ndarray
+    folds: np.ndarray
+    labels: np.ndarray
+
+
 def load(data=None, fold=0, train="unlabelled", seed=0):
     """The faces as `Images` of shape (48, 48), pixels in [0, 1]; labels are the expression, 1 to 7, or 0 where none is given.
 
@@ -63,16 +74,26 @@ def load(data=None, fold=0, train="unlabelled", seed=0):
 
     Named "tfd" and "olivetti" only if the files are these, else after the file or directory. FileNotFoundError where nothing is
     found, with where to ask for the database; ImportError without SciPy, which reads .mat files; ValueError, naming the file, for
-    any other content.
+    any other content. `read` and `split` are its two halves, for whoever wants several folds.
     """
     if fold not in range(FOLDS):
         raise ValueError(f"tfd.load: fold = {fold!r}, expected 0 to {FOLDS - 1}")
     if train not in ("unlabelled", "train", "full"):
         raise ValueError(f'tfd.load: train = {train!r}, expected "unlabelled", "train" or "full"')
+    return split(read(data, seed), fold, train)
+
+
+def read(data=None, seed=0):
+    """The file or directory that `find` gives, as Faces. Errors: as load."""
     place = find(data)
     if place is None:
         raise FileNotFoundError(f"The Toronto Face Database was not found: {ADVICE}")
-    name, images, folds, labels = _directory(place, seed) if place.is_dir() else _mat(place, seed)
+    return Faces(place, *(_directory(place, seed) if place.is_dir() else _mat(place, seed)))
+
+
+def split(faces, fold=0, train="unlabelled"):
+    """One fold of them, as load gives it. ValueError where a part of it is empty."""
+    place, name, images, folds, labels = faces
     part = folds[:, fold]
     rows = [part == code for code in range(4)]
     for code, what in (TRAIN, "training"), (VALID, "validation"), (TEST, "test"):

@@ -1,0 +1,52 @@
+"""The programs of examples/ as a test runs them: as a module in its own process, or as a command in another."""
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def load(name, **constants):
+    """A fresh module of examples/<name>.py, some of its constants replaced."""
+    spec = importlib.util.spec_from_file_location(f"{name}_example", EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    vars(module).update(constants)
+    return module
+
+
+def call(module, *args):
+    """What its main returns for these arguments of a command line."""
+    return module.main(vars(module.parser().parse_args([str(a) for a in args])))
+
+
+def command(name, *args):
+    return [sys.executable, str(EXAMPLES / f"{name}.py"), *map(str, args)]
+
+
+def shell(name, *args, **env):
+    environment = {**{k: v for k, v in os.environ.items() if not k.startswith("NPGAN")}, "OPENBLAS_NUM_THREADS": "1", **env}
+    return subprocess.run(command(name, *args), capture_output=True, text=True, env=environment)
+
+
+def started(arguments, file, **options):
+    """A process that runs these arguments, once it has written the file."""
+    running = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               env={**os.environ, "OPENBLAS_NUM_THREADS": "1"}, **options)
+    deadline = time.monotonic() + 60
+    while not file.exists() and time.monotonic() < deadline and running.poll() is None:
+        time.sleep(.01)
+    return running
+
+
+def interrupted(arguments, file, **options):
+    """The same, after Ctrl-C: its status, what it said, its errors."""
+    running = started(arguments, file, **options)
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=60)
+    return running.returncode, out, err
