@@ -3,9 +3,10 @@
 import argparse
 import contextlib
 import dataclasses
-import functools
 import math
 import multiprocessing
+import multiprocessing.connection
+import multiprocessing.resource_tracker
 import os
 import signal
 import sys
@@ -20,6 +21,7 @@ from npgan.gan import UPDATES, Record, skip
 from npgan.objectives import GENERATOR_LOSSES, OBJECTIVES
 
 STATISTICS = Record._fields[1:]
+EXPECTED = ValueError, OSError, ImportError, FloatingPointError         # one sentence says what to do; others keep their traceback
 
 
 @dataclasses.dataclass
@@ -179,19 +181,72 @@ def workers(asked, jobs):
 
 
 def each(f, jobs, workers):
-    """Yields (job, f(job)) as they are done: in this process, or in several of one BLAS thread each, where f must be a module's own."""
-    f = functools.partial(beside, f)
+    """Yields (job, f(job)) as they are done: in this process, or each in a process of its own, where f must be a module's own.
+
+    A process that dies is an OSError. Ctrl-C is a KeyboardInterrupt between two results. However this ends, no process is left.
+    (The pools of the standard library can wait for ever for the rest of a result whose sender has been ended.)
+    """
     if workers == 1:
-        yield from map(f, jobs)
+        for job in jobs:
+            yield job, f(job)
         return
     os.environ.update({f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "MKL", "OMP")})       # read by the new processes
-    ignore = signal.signal, (signal.SIGINT, signal.SIG_IGN)              # Ctrl-C goes to them all: this process ends the others
-    with multiprocessing.get_context("spawn").Pool(workers, *ignore) as pool:
-        yield from pool.imap_unordered(f, jobs)
+    processes, waiting, running = multiprocessing.get_context("spawn"), list(jobs), {}
+    with interruptible() as stop:
+        try:
+            while waiting or running:
+                while waiting and len(running) < workers:
+                    job, (receiver, sender) = waiting.pop(0), processes.Pipe(duplex=False)
+                    process = processes.Process(target=report, args=(sender, f, job), daemon=True)
+                    with deaf():
+                        process.start()
+                    sender.close()
+                    running[receiver] = process, job
+                for receiver in multiprocessing.connection.wait(running, timeout=.2):
+                    process, job = running.pop(receiver)
+                    yield job, outcome(receiver, process, job)
+                if stop:
+                    raise KeyboardInterrupt
+        finally:
+            for process, _ in running.values():
+                process.terminate()
+                process.join()
 
 
-def beside(f, job):
-    return job, f(job)
+@contextlib.contextmanager
+def deaf():
+    """What is started here never sees Ctrl-C, which a terminal sends to all of its processes."""
+    if hasattr(signal, "pthread_sigmask"):                              # not on Windows
+        multiprocessing.resource_tracker.ensure_running()               # its start, with that of the first process, would undo this
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    else:
+        yield
+
+
+def report(sender, f, job):
+    """In a process of its own: sends f(job), or the error that the user can mend; any other ends it with a traceback."""
+    try:
+        sender.send((f(job), None))
+    except EXPECTED as e:
+        sender.send((None, e))
+
+
+def outcome(receiver, process, job):
+    """What its process reports of a job."""
+    with receiver:
+        try:
+            result, error = receiver.recv()
+        except EOFError:
+            process.join()
+            raise OSError(f"the process of {job} died (exit code {process.exitcode}) before it was done") from None
+    process.join()
+    if error:
+        raise error
+    return result
 
 
 def command(parser, main):
@@ -199,7 +254,7 @@ def command(parser, main):
     options = vars(parser.parse_args())
     try:
         sys.exit(main(options))
-    except (ValueError, OSError, ImportError, FloatingPointError) as e:
+    except EXPECTED as e:
         print(f"{os.path.basename(sys.argv[0])}: {e}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

@@ -1,7 +1,9 @@
 """The loop around the algorithm: seeds, resuming, statistics, what is not finite, and the manners that a GPU needs."""
 
+import multiprocessing
 import os
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -200,3 +202,28 @@ def test_the_statistics_are_those_of_equation_1_before_the_update():
     assert record.V == pytest.approx(np.log(D[:8]).mean() + np.log(1 - D[8:]).mean())
     assert record.D_x == pytest.approx(D[:8].mean()) and record.D_Gz == pytest.approx(D[8:].mean())
     assert record.norm_g == pytest.approx(np.linalg.norm(p.G.grad)) and record.norm_d == pytest.approx(np.linalg.norm(p.D.grad))
+
+
+def job(n):
+    if n == 3:
+        os._exit(9)
+    if n == 5:
+        raise ValueError("five")
+    return n * n
+
+
+def test_jobs_in_processes_give_what_they_give_in_this_one_and_what_goes_wrong_there_is_said_here():
+    assert sorted(run.each(job, [0, 1, 2, 4], 2)) == list(run.each(job, [0, 1, 2, 4], 1)) == [(0, 0), (1, 1), (2, 4), (4, 16)]
+    with pytest.raises(ValueError, match="five"):
+        list(run.each(job, [1, 5, 2], 2))
+    with pytest.raises(OSError, match=r"the process of 3 died \(exit code 9\) before it was done"):
+        list(run.each(job, [1, 3, 2], 2))
+    assert not multiprocessing.active_children()
+
+
+def test_no_process_is_left_where_the_results_are_not_all_wanted():
+    results = run.each(time.sleep, [0, 60, 60], 2)
+    assert next(results) == (0, None)
+    begun = time.monotonic()
+    results.close()
+    assert not multiprocessing.active_children() and time.monotonic() - begun < 30
