@@ -29,7 +29,7 @@ def paper(n=1200):
 
 
 def quick():
-    """The quick preset's of examples/mnist.py."""
+    """The same kind at about a third of the width."""
     return [Linear(100, 320), ReLU(), Linear(320, 320), ReLU(), Linear(320, 784), Sigmoid()], maxout(784, 480, 3, .9, .6)
 
 

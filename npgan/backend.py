@@ -141,6 +141,16 @@ def adam(theta, v, s, g, lr, b1, b2, eps):
         t += w
 
 
+def approach(a, b, w):
+    """a <- a + w (b - a), in place on flat vectors."""
+    if name() == "cupy":
+        return _kernel("approach", "T b, T w", "T a", "a += w * (b - a);")(b, w, a)
+    for a, b, d in _blocks(a, b):
+        _module.subtract(b, a, out=d)
+        d *= w
+        a += d
+
+
 def _blocks(*vectors):
     """Their blocks side by side, and as many numbers to work in: on a CPU all passes over memory become one, a block at a time."""
     n = len(vectors[0])

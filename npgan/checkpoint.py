@@ -116,6 +116,7 @@ def describe(layers):
 def load(path):
     """(G, D) of a checkpoint, ready for G(z) and D(x) on the active backend; D(x) is the logit: D says sigmoid of it.
 
+    A G whose mean was kept (optim.Momentum.average) has that for its parameters: it is the one that the pictures show.
     OSError if the file cannot be opened, ValueError naming it if it is foreign or damaged.
     """
     about, arrays = read(path)
@@ -129,7 +130,8 @@ def load(path):
             net = Net(layers, about[player]["dtype"])
         except (TypeError, ValueError, KeyError) as e:
             raise ValueError(f"{path}: not a checkpoint of npgan, or a damaged one ({e})") from e
-        for view, a in fitting(path, net, net.theta, arrays, player):
+        mean = f"{player}.mean" if any(name.startswith(f"{player}.mean.") for name in arrays) else player
+        for view, a in fitting(path, net, net.theta, arrays, mean):
             view[...] = xp.asarray(a)
         nets.append(net)
     return tuple(nets)

@@ -28,7 +28,7 @@ class Experiment(NamedTuple):
 
     A preset is a dictionary: networks(pixels, mean of each) gives the layers of G and of D; optimizer(net, lr, updates an epoch) a
     player's optimizer; penalty(), if there is one, D's penalty; and the defaults of the options epochs, batch_size, lr, lr_d,
-    parzen_every, update.
+    parzen_every, update, and average (0 if it has none).
     """
 
     name: str                           # the example's, and the beginning of its default folder's
@@ -63,7 +63,7 @@ def options(parser, experiment, data):
     positive, rate, presets = run.number(int, 1), run.number(float, 0, above=True), experiment.presets
 
     def by_preset(key):
-        return ", ".join(f"{name}: {preset[key]:g}" for name, preset in presets.items())
+        return ", ".join(f"{name}: {preset.get(key, 0):g}" for name, preset in presets.items())
 
     p = parser
     p.argument_default, p.formatter_class, p.allow_abbrev = argparse.SUPPRESS, argparse.RawDescriptionHelpFormatter, False
@@ -81,6 +81,8 @@ def options(parser, experiment, data):
                    "simultaneous (default of paper) is the authors' own code: both players from one minibatch")
     p.add_argument("--lr", type=rate, metavar="RATE", help=f"learning rate of G ({by_preset('lr')})")
     p.add_argument("--lr-d", type=rate, metavar="RATE", help=f"learning rate of D (default: in proportion to G's, as {by_preset('lr_d')})")
+    p.add_argument("--average", type=run.number(int, 0), metavar="N", help="show and score G with the mean of its parameters over about "
+                   f"the last N updates, which training takes no notice of; 0: as it is ({by_preset('average')})")
     if experiment.score:
         p.add_argument("--parzen-every", type=run.number(int, 0), metavar="N",
                        help=f"Parzen log-likelihood every N epochs; 0: at the end only ({by_preset('parzen_every')})")
@@ -118,7 +120,7 @@ def settings(experiment, given):
             raise ValueError(f"--resume: {path} is a checkpoint, but not one of " + (
                 f"--model {experiment.model}: add --model {of[len(experiment.name) + 1:]}" if of.startswith(f"{experiment.name}-")
                 else f"this example's{f': it is that of {of}' * bool(of)}"))
-        config = {"objective": "gan", **about["config"], "iterations": None}            # the first checkpoints named no objective
+        config = {"objective": "gan", "average": 0, **about["config"], "iterations": None}         # the first checkpoints had neither
         for name, value in given.items():
             if not name.endswith("epochs") and name not in ("iterations", "parzen_every", "data") and value != config[name]:
                 raise ValueError(f"--{name.replace('_', '-')} {value}: {path} was made with {config[name]}; leave the option out "
@@ -126,7 +128,7 @@ def settings(experiment, given):
     config |= given
     preset = {name: value for name, value in experiment.presets[config["preset"]].items() if not callable(value)}
     config.setdefault("lr_d", config.get("lr", preset["lr"]) * preset["lr_d"] / preset["lr"])
-    config = {"iterations": None, **preset, **config}
+    config = {"iterations": None, "average": 0, **preset, **config}
     if config["update"] == "simultaneous" and config["k"] != 1:
         raise ValueError(f"--k {config['k']}: the simultaneous update has k = 1; add --update algorithm1")
     return config, out, about, bool(quiet)
@@ -159,6 +161,8 @@ def main(experiment, given):
                 penalty=preset["penalty"]() if "penalty" in preset else None)
     sgd_d = preset["optimizer"](D, config["lr_d"], per_epoch * config["k"])
     sgd_g = preset["optimizer"](G, config["lr"], per_epoch)
+    if config["average"]:
+        sgd_g.average(config["average"])
     state, path = run.State(), os.path.join(out, "checkpoint.npz")
     if about:
         checkpoint.restore(path, sgd_g, sgd_d)
@@ -180,7 +184,8 @@ def main(experiment, given):
         return z
 
     def generate(z):
-        parts = [xp.asnumpy(G(xp.asarray(z[i:i + 1000]))) for i in range(0, len(z), 1000)]          # wide networks' tapes are large
+        with sgd_g.averaged():
+            parts = [xp.asnumpy(G(xp.asarray(z[i:i + 1000]))) for i in range(0, len(z), 1000)]      # wide networks' tapes are large
         return np.concatenate(parts).astype("float32", copy=False).reshape(len(z), -1)
 
     fixed, saved = noise(100, 0), bool(about)
@@ -273,7 +278,7 @@ def finish(experiment, out, title, config, label, images, show, state, per_epoch
               "backend": xp.name(), "dtype": config["dtype"], "seed": config["seed"],
               "epochs": state.epoch, "iterations": total, "k": config["k"], "batch_size": config["batch_size"],
               "objective": config["objective"], "generator_loss": config["generator_loss"], "update": config["update"],
-              "lr": config["lr"], "lr_d": config["lr_d"],
+              "lr": config["lr"], "lr_d": config["lr_d"], "average": config["average"],
               "seconds": state.seconds, "seconds_per_iteration": state.seconds / total, **scores}
     checkpoint.write(file("result.json"), json.dumps(result, indent=1))
     print(f"{now}: {total} iterations in {state.seconds:.0f} s, {1000 * result['seconds_per_iteration']:.1f} ms each\n{sentence}"

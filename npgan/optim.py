@@ -1,8 +1,11 @@
-"""Stochastic gradient ascent and descent, with momentum or Adam; schedules, and projections onto a set after each step."""
+"""Stochastic gradient ascent and descent, with momentum or Adam, and the mean of the iterates; schedules; projections after each step."""
 
+import contextlib
 import math
 
 from npgan import backend as xp
+
+EVERY = 10                      # updates between two that enter the mean
 
 
 class Momentum:
@@ -17,7 +20,28 @@ class Momentum:
     def __init__(self, net, lr, mu=0., project=None):
         self.net, self.lr, self.mu, self.project = net, lr, mu, project
         self.v = xp.zeros_like(net.theta)
-        self.t = 0
+        self.t = self.n = 0
+
+    def average(self, n):
+        """Keep, as the slot `mean`, the mean of theta over about the last n updates:  mean <- mean + (theta - mean) / min(t, n)
+
+        Stochastic gradients keep theta moving about the point it is heading for, the more the larger lr is; the mean of where it has
+        been is nearer to that point (Polyak and Juditsky 1992), and training takes no notice. Neighbours are much alike: theta enters
+        after every EVERY-th update, with EVERY times the weight.
+        """
+        self.n, self.mean, self.slots = n, self.net.theta.copy(), (*self.slots, "mean")
+
+    @contextlib.contextmanager
+    def averaged(self):
+        """A context in which the network's theta is the mean, if one is kept."""
+        if self.n:
+            theta = self.net.theta.copy()
+            self.net.theta[...] = self.mean
+        try:
+            yield
+        finally:
+            if self.n:
+                self.net.theta[...] = theta
 
     def ascend(self):
         self._step(+1)
@@ -30,6 +54,8 @@ class Momentum:
         self.t += 1
         if self.project:
             self.project(self.net)
+        if self.n and (self.t % EVERY == 0 or self.t < EVERY):
+            xp.approach(self.mean, self.net.theta, EVERY / max(EVERY, min(self.t, self.n)))
 
     def _update(self, sign, lr):
         xp.momentum(self.net.theta, self.v, self.net.grad, lr, at(self.mu, self.t), sign)

@@ -72,6 +72,22 @@ def test_adams_two_vectors_come_back_and_a_momentum_checkpoint_is_refused_in_one
         checkpoint.restore(path, *(Adam(sgd.net, .1) for sgd in optimizers()))
 
 
+def test_a_kept_mean_comes_back_and_is_what_load_gives_as_g(xp, tmp_path):
+    saved, other = optimizers(), optimizers()
+    for sgd_g, _ in (saved, other):
+        sgd_g.average(100)
+    saved[0].mean[...] = .25
+    checkpoint.save(tmp_path / "mean.npz", *saved, {})
+    checkpoint.restore(tmp_path / "mean.npz", *other)
+    assert (xp.asnumpy(other[0].mean) == .25).all() and not (xp.asnumpy(other[0].net.theta) == .25).any()
+    G, D = npgan.load(tmp_path / "mean.npz")
+    assert (xp.asnumpy(G.theta) == .25).all()
+    np.testing.assert_array_equal(xp.asnumpy(D.theta), xp.asnumpy(saved[1].net.theta))
+    with pytest.raises(ValueError, match=r"G\.mean\.0\.W should be .*, but it is missing"):
+        checkpoint.save(tmp_path / "none.npz", *optimizers(), {})
+        checkpoint.restore(tmp_path / "none.npz", *other)
+
+
 def test_load_gives_g_and_d_ready_to_use(xp, tmp_path):
     path = tmp_path / "c.npz"
     sgd_g, sgd_d = optimizers(dtype="float64")

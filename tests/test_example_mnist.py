@@ -17,14 +17,14 @@ import pytest
 from PIL import Image
 
 import npgan
-from npgan import backend, experiment
+from npgan import backend, checkpoint, experiment
 
 example = functools.partial(programs.load, "mnist")
 command = functools.partial(programs.command, "mnist")
 shell = functools.partial(programs.shell, "mnist")
 FILES = ("checkpoint.npz", "curves.png", "figure2.png", "history.csv", "interpolation.png", "result.json", "samples.png", "training.gif")
 KEYS = {"dataset", "preset", "backend", "dtype", "seed", "epochs", "iterations", "k", "objective", "generator_loss", "seconds",
-        "seconds_per_iteration", "parzen_ll", "parzen_se", "parzen_sigma", "parzen_real_data", "parzen_kmeans"}
+        "seconds_per_iteration", "average", "parzen_ll", "parzen_se", "parzen_sigma", "parzen_real_data", "parzen_kmeans"}
 
 
 def idx(path, array):
@@ -35,7 +35,7 @@ def idx(path, array):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """240 training images of 6 x 5, 200 of them to train on: two iterations of m = 100 an epoch."""
+    """240 training images of 6 x 5, 200 of them to train on: three iterations of m = 64 an epoch."""
     folder, rng = tmp_path_factory.mktemp("small") / "blobs", np.random.default_rng(0)
     folder.mkdir()
     for split, n in (("train", 240), ("t10k", 40)):
@@ -54,13 +54,13 @@ def main(*args, finish=False):
         return programs.call(example(), *args)
 
 
-def theta(out):
-    G, D = npgan.load(Path(out) / "checkpoint.npz")
-    return backend.asnumpy(G.theta), backend.asnumpy(D.theta)
+def arrays(out):
+    return checkpoint.read(Path(out) / "checkpoint.npz")[1]
 
 
 def same(a, b):
-    return all(np.array_equal(x, y) for x, y in zip(theta(a), theta(b)))
+    a, b = arrays(a), arrays(b)
+    return set(a) == set(b) and all(np.array_equal(a[name], b[name]) for name in a)
 
 
 def test_a_run_writes_every_file_and_says_what_it_did(data, tmp_path, capsys):
@@ -69,7 +69,7 @@ def test_a_run_writes_every_file_and_says_what_it_did(data, tmp_path, capsys):
         assert (tmp_path / name).stat().st_size > 0, name
     result = json.loads((tmp_path / "result.json").read_text())
     assert KEYS <= set(result)
-    assert (result["dataset"], result["epochs"], result["iterations"], result["k"]) == ("blobs", 3, 6, 1)
+    assert (result["dataset"], result["epochs"], result["iterations"], result["k"]) == ("blobs", 3, 9, 1)
     assert all(np.isfinite(result[key]) for key in KEYS if key.startswith("parzen") or key.startswith("seconds"))
     with open(tmp_path / "history.csv") as f:
         rows = list(csv.DictReader(f))
@@ -101,8 +101,8 @@ def test_the_same_seed_gives_the_same_bits_and_options_change_them(data, tmp_pat
 
 def test_resuming_ends_in_the_same_bits_and_takes_the_settings_from_the_checkpoint(data, tmp_path, capsys):
     main("--data", data, "--epochs", 5, "--seed", 3, "--lr", .05, "--out", tmp_path / "whole", "--quiet", finish=True)
-    main("--data", data, "--epochs", 5, "--seed", 3, "--lr", .05, "--out", tmp_path / "parts", "--quiet", "--iterations", 3)
-    main("--out", tmp_path / "parts", "--resume", "--quiet", "--iterations", 6)
+    main("--data", data, "--epochs", 5, "--seed", 3, "--lr", .05, "--out", tmp_path / "parts", "--quiet", "--iterations", 4)
+    main("--out", tmp_path / "parts", "--resume", "--quiet", "--iterations", 10)
     capsys.readouterr()
     main("--out", tmp_path / "parts", "--resume", "--quiet", finish=True)
     assert "3 epochs done of 5 in all" in capsys.readouterr().out
@@ -110,6 +110,21 @@ def test_resuming_ends_in_the_same_bits_and_takes_the_settings_from_the_checkpoi
     a, b = (json.loads((tmp_path / name / "result.json").read_text()) for name in ("whole", "parts"))
     assert {k: v for k, v in a.items() if "seconds" not in k} == {k: v for k, v in b.items() if "seconds" not in k}
     assert (tmp_path / "whole" / "samples.png").read_bytes() == (tmp_path / "parts" / "samples.png").read_bytes()
+
+
+def test_the_mean_is_shown_and_training_takes_no_notice_of_it(data, tmp_path, capsys):
+    for n in (0, 30):
+        main("--data", data, "--epochs", 7, "--average", n, "--out", tmp_path / str(n), "--quiet")
+    without, kept = arrays(tmp_path / "0"), arrays(tmp_path / "30")
+    assert all(np.array_equal(a, kept[name]) for name, a in without.items())
+    assert {name[:6] for name in set(kept) - set(without)} == {"G.mean"} and not np.array_equal(kept["G.mean.0.W"], kept["G.0.W"])
+    assert (tmp_path / "0" / "samples.png").read_bytes() != (tmp_path / "30" / "samples.png").read_bytes()
+    with pytest.raises(ValueError, match="--average 30: .* was made with 0"):
+        main("--resume", "--average", 30, "--out", tmp_path / "0")
+    old = experiment.checkpoint.read(tmp_path / "0" / "checkpoint.npz")[0]
+    del old["config"]["average"]                                        # as in the first checkpoints
+    np.savez(tmp_path / "0" / "checkpoint.npz", about=np.frombuffer(json.dumps(old).encode(), np.uint8), **without)
+    assert main("--resume", "--epochs", 8, "--out", tmp_path / "0", "--quiet") == 0 and set(arrays(tmp_path / "0")) == set(without)
 
 
 def test_the_objective_is_kept_when_resuming_and_a_checkpoint_that_names_none_is_gans(data, tmp_path, capsys):
@@ -183,10 +198,10 @@ def test_a_second_run_in_one_folder_keeps_the_first_ones_checkpoint(data, tmp_pa
 
 def test_a_finished_run_resumed_trains_nothing_and_says_so(data, tmp_path, capsys):
     main("--data", data, "--epochs", 2, "--out", tmp_path, "--quiet")
-    before = theta(tmp_path)
+    before = arrays(tmp_path)
     main("--out", tmp_path, "--resume", "--epochs", 1, "--quiet")
     assert "nothing is left to train" in capsys.readouterr().out
-    assert all(np.array_equal(a, b) for a, b in zip(before, theta(tmp_path)))
+    assert all(np.array_equal(a, before[name]) for name, a in arrays(tmp_path).items())
 
 
 def test_a_stop_within_an_epoch_leaves_the_films_frames_as_they_were(data, tmp_path):
@@ -234,10 +249,10 @@ def test_a_value_that_is_not_finite_names_the_iteration_the_player_and_the_last_
         original(path, sgd_g, sgd_d, about)
         sgd_g.net.theta[0] = np.nan
     monkeypatch.setattr(experiment.checkpoint, "save", save_then_poison)
-    words = r"iteration 3 \(epoch 2\): the generator's output .*last good checkpoint is .*checkpoint.npz"
+    words = r"iteration 4 \(epoch 2\): the generator's output .*last good checkpoint is .*checkpoint.npz"
     with pytest.raises(FloatingPointError, match=words):
         module.main(vars(module.parser().parse_args(["--data", data, "--epochs", "5", "--out", str(tmp_path), "--quiet"])))
-    assert all(np.isfinite(a).all() for a in theta(tmp_path))
+    assert all(np.isfinite(a).all() for a in arrays(tmp_path).values())
 
 
 @pytest.mark.parametrize("args, words", [

@@ -62,6 +62,48 @@ def test_the_adam_kernel_is_its_formula_at_every_size(xp, size):
     np.testing.assert_array_equal(xp.asnumpy(d), g)
 
 
+@pytest.mark.parametrize("size", [1, backend.BLOCK + 1])
+def test_the_averaging_kernel_is_its_formula(xp, size):
+    a, b = np.random.default_rng(0).standard_normal((2, size))
+    c = xp.array(a)
+    xp.approach(c, xp.array(b), .3)
+    np.testing.assert_allclose(xp.asnumpy(c), .7 * a + .3 * b, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("make", [lambda net: Momentum(net, .1, .5), lambda net: Adam(net, .1)])
+def test_the_mean_is_that_of_every_tenth_iterate_and_then_forgets_what_is_older_than_n(make):
+    """Beside theta, which goes its way as without it."""
+    sgd, alone = (make(Net([Linear(3, 1)], "float64")) for _ in range(2))
+    sgd.average(60)
+    rng, iterates = np.random.default_rng(0), []
+    for t in range(1, 121):
+        sgd.net.grad[...] = alone.net.grad[...] = rng.standard_normal(4)
+        sgd.descend()
+        alone.descend()
+        np.testing.assert_array_equal(sgd.net.theta, alone.net.theta)
+        iterates += [sgd.net.theta.copy()] if t % 10 == 0 else []
+        if t <= 10:
+            np.testing.assert_array_equal(sgd.mean, sgd.net.theta)
+        elif t <= 60:
+            np.testing.assert_allclose(sgd.mean, np.mean(iterates, axis=0), rtol=1e-12)
+    weights = np.array([*[(5 / 6) ** 6] * 6, *(5 / 6) ** np.arange(5, -1, -1)]) / 6
+    np.testing.assert_allclose(sgd.mean, weights @ iterates, rtol=1e-12)
+    assert sgd.slots == (*alone.slots, "mean") and "mean" not in type(sgd).slots
+
+
+def test_averaged_puts_the_mean_in_thetas_place_for_as_long_as_it_lasts_whatever_happens(xp):
+    net = Net([Linear(3, 1)])
+    sgd, theta = Momentum(net, .1), xp.asnumpy(net.theta)
+    with sgd.averaged():
+        np.testing.assert_array_equal(xp.asnumpy(net.theta), theta)               # none is kept
+    sgd.average(10)
+    sgd.mean[...] = 7
+    with pytest.raises(KeyError), sgd.averaged():
+        assert (xp.asnumpy(net.theta) == 7).all()
+        raise KeyError
+    np.testing.assert_array_equal(xp.asnumpy(net.theta), theta)
+
+
 def test_ascend_climbs_and_descend_goes_down():
     net = Net([Linear(3, 1)], "float64")
     for step, better in (("ascend", lambda a, b: a > b), ("descend", lambda a, b: a < b)):
