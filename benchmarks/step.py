@@ -1,4 +1,5 @@
-"""Time one iteration of Algorithm 1: npgan beside PyTorch, eager and compiled, and beside its own matrix products alone (the floor).
+"""Time one iteration of Algorithm 1: npgan beside PyTorch, eager and compiled, and beside its matrix products alone (the floor), by
+the library that npgan uses and by PyTorch's.
 
 One process, in turns A B A B, the same networks, weights and arithmetic: minibatch gather, noise, fresh dropout masks, maxout,
 momentum. Before the race npgan and PyTorch compute the gradients of one minibatch from the same numbers and must agree.
@@ -155,8 +156,8 @@ def agree(p, theirs, data):
     return max(worst, distance(p.G.grad, theirs.G))
 
 
-def floor(p, k=1):
-    """Every matrix product of an iteration and nothing else: same shapes, same library, preallocated."""
+def floor(p, k=1, torch=None):
+    """Every matrix product of an iteration and nothing else: same shapes, preallocated, by the library that npgan uses or by PyTorch's."""
     g, d = p.G.tape(p.m), p.D.tape(2 * p.m)
     for a in (*g.x, *g.dx, *d.x, *d.dx):
         a[...] = 1
@@ -173,9 +174,13 @@ def floor(p, k=1):
     up_fake, down_fake, _ = products(p.D, d[p.m:])
     calls = k * (up_g + up_d + outer_d + down_d[1:]) + up_g + up_fake + down_fake + outer_g + down_g[1:]
 
+    product = xp.matmul
+    if torch:
+        calls, product = [[torch.from_dlpack(a) for a in call] for call in calls], torch.mm
+
     def step():
         for a, b, out in calls:
-            xp.matmul(a, b, out=out)
+            product(a, b, out=out)
     return step
 
 
@@ -189,7 +194,7 @@ def parser():
 
 
 def main(given):
-    race.need("torch")
+    torch = race.need("torch")
     if not given["no_compile"] and not any(map(shutil.which, ("g++", "clang++", "c++"))):
         raise OSError("torch.compile needs a C++ compiler, such as g++: install one, or leave the racer out with --no-compile")
     layers, m, rounds = PRESETS[given["preset"]]
@@ -205,7 +210,7 @@ def main(given):
             racers["torch_compile"] = Torch(p, data, k, {} if on_gpu else {"options": {"fallback_random": True}}).step
             if on_gpu:
                 racers["torch_reduce_overhead"] = Torch(p, data, k, {"mode": "reduce-overhead"}).step
-        racers["floor"] = floor(p, k)
+        racers |= {"floor": floor(p, k), "floor_of_torch": floor(p, k, torch)}
         times = race.race(racers, rounds)
     result = {"preset": given["preset"], "m": m, "k": k, **race.summary(times), "difference": difference, "threads": threads,
               "machine": race.machine()}

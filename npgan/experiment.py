@@ -173,7 +173,8 @@ def main(experiment, given):
     title = ", ".join(filter(None, (label, experiment.model, experiment.stage, f"preset {config['preset']}", objective)))
     limit = f", to stop at iteration {config['iterations']}" if config["iterations"] else ""
     print(f"{title}, {xp.name()} {config['dtype']}: {state.epoch} epochs done of {config['epochs']} in all, "
-          f"{per_epoch} iterations each{limit}. Watch {os.path.join(out, 'samples.png')}")
+          f"{per_epoch} iterations each{limit}. Watch {os.path.join(out, 'samples.png')}"
+          + f" (of G averaged over about the last {config['average']} iterations)" * bool(config["average"]))
     if state.epoch * per_epoch + state.iteration >= min(config["epochs"] * per_epoch, config["iterations"] or math.inf):
         print("So nothing is left to train: the last pictures and scores again.")
 

@@ -14,7 +14,7 @@ from npgan import backend, layers
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 RACES = ["conv", "parzen", "step", "toy"]               # need the extra
-NUMBERS = {"ours_ms", "torch_eager_ms", "floor_ms", "ratio_eager", "ratio_floor"}
+NUMBERS = {"ours_ms", "torch_eager_ms", "floor_ms", "floor_of_torch_ms", "ratio_eager", "ratio_floor"}
 
 
 @pytest.fixture
@@ -150,6 +150,19 @@ def test_the_floor_is_the_products_of_an_iteration(script, monkeypatch):
     done.clear()
     iteration()
     assert sum(done) == expected                                # of `train` too
+
+
+def test_the_floor_of_torch_is_the_same_products(script):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    step = script("step")
+    p, _, _ = step.ours(step.toy(16), 10)
+    written = []
+    for library in None, torch:
+        p.G.grad[:] = p.D.grad[:] = 0
+        step.floor(p, 2, library)()
+        written.append(np.concatenate([p.G.grad, p.D.grad]))
+    assert written[0].any()
+    np.testing.assert_allclose(written[1], written[0], rtol=1e-4, atol=1e-4)
 
 
 def test_convolutions_race_and_agree(main, script, monkeypatch):
