@@ -158,8 +158,9 @@ def mean(results, key):
 
 def protocol(result):
     score = f", {result['parzen_ll']:.1f} ± {error(result['parzen_se'])} nats" if "parzen_ll" in result else ""
+    average = f", G averaged over about {result['average']} iterations" if result.get("average") else ""
     return (f"* {result['dataset']}, preset {result['preset']}, seed {result['seed']}: {result['epochs']} epochs, "
-            f"m = {result['batch_size']}, {result['update']} update{score}")
+            f"m = {result['batch_size']}, {result['update']} update{average}{score}")
 
 
 # --- The curve ------------------------------------------------------------------------------------------------------------------

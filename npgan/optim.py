@@ -26,8 +26,8 @@ class Momentum:
         """Keep, as the slot `mean`, the mean of theta over about the last n updates:  mean <- mean + (theta - mean) / min(t, n)
 
         Stochastic gradients keep theta moving about the point it is heading for, the more the larger lr is; the mean of where it has
-        been is nearer to that point (Polyak and Juditsky 1992), and training takes no notice. Neighbours are much alike: theta enters
-        after every EVERY-th update, with EVERY times the weight.
+        been is nearer to that point (Polyak and Juditsky 1992; for GANs Yazici et al. 2019), and training takes no notice. Neighbours are
+        much alike: theta enters after every EVERY-th update, with EVERY times the weight.
         """
         self.n, self.mean, self.slots = n, self.net.theta.copy(), (*self.slots, "mean")
 
