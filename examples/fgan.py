@@ -124,7 +124,8 @@ def fit(job):
             V.clear()
     theta /= averaged
     sigma, mu = map(float, xp.asnumpy(theta))
-    return bound(objective, D, mu, sigma), mu, abs(sigma)
+    sigma = abs(sigma)                                                      # G's weight may be negative: z has no sign
+    return bound(objective, D, mu, sigma), mu, sigma
 
 
 def bound(objective, D, mu, sigma):

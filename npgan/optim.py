@@ -20,28 +20,31 @@ class Momentum:
     def __init__(self, net, lr, mu=0., project=None):
         self.net, self.lr, self.mu, self.project = net, lr, mu, project
         self.v = xp.zeros_like(net.theta)
-        self.t = self.n = 0
+        self.t = self.every = 0
 
     def average(self, n):
         """Keep, as the slot `mean`, the mean of theta over about the last n updates:  mean <- mean + (theta - mean) / min(t, n)
 
         Stochastic gradients keep theta moving about the point it is heading for, the more the larger lr is; the mean of where it has
         been is nearer to that point (Polyak and Juditsky 1992; for GANs Yazici et al. 2019), and training takes no notice. Neighbours are
-        much alike: theta enters after every EVERY-th update, with EVERY times the weight.
+        much alike: theta enters after every EVERY-th update, with EVERY times the weight. ValueError unless n is 1 or more.
         """
-        self.n, self.mean, self.slots = n, self.net.theta.copy(), (*self.slots, "mean")
+        if n < 1:
+            raise ValueError(f"average({n}): a mean is over 1 update or more")
+        self.n, self.every, self.mean, self.slots = n, min(n, EVERY), self.net.theta.copy(), (*type(self).slots, "mean")
 
     @contextlib.contextmanager
     def averaged(self):
         """A context in which the network's theta is the mean, if one is kept."""
-        if self.n:
-            theta = self.net.theta.copy()
-            self.net.theta[...] = self.mean
+        if not self.every:
+            yield
+            return
+        theta = self.net.theta.copy()
         try:
+            self.net.theta[...] = self.mean
             yield
         finally:
-            if self.n:
-                self.net.theta[...] = theta
+            self.net.theta[...] = theta
 
     def ascend(self):
         self._step(+1)
@@ -54,8 +57,8 @@ class Momentum:
         self.t += 1
         if self.project:
             self.project(self.net)
-        if self.n and (self.t % EVERY == 0 or self.t < EVERY):
-            xp.approach(self.mean, self.net.theta, EVERY / max(EVERY, min(self.t, self.n)))
+        if self.every and (self.t % self.every == 0 or self.t < self.every):
+            xp.approach(self.mean, self.net.theta, self.every / max(self.every, min(self.t, self.n)))
 
     def _update(self, sign, lr):
         xp.momentum(self.net.theta, self.v, self.net.grad, lr, at(self.mu, self.t), sign)

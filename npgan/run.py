@@ -203,6 +203,8 @@ def each(f, jobs, workers):
                     sender.close()
                     running[receiver] = process, job
                 for receiver in multiprocessing.connection.wait(running, timeout=.2):
+                    if stop:                                            # which may have ended the process, too
+                        break
                     process, job = running.pop(receiver)
                     yield job, outcome(receiver, process, job)
                 if stop:
@@ -240,9 +242,9 @@ def outcome(receiver, process, job):
     with receiver:
         try:
             result, error = receiver.recv()
-        except EOFError:
+        except (EOFError, OSError) as e:                                # before a result, and within it
             process.join()
-            raise OSError(f"the process of {job} died (exit code {process.exitcode}) before it was done") from None
+            raise OSError(f"the process of {job} died (exit code {process.exitcode}) before it was done") from e
     process.join()
     if error:
         raise error

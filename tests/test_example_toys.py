@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -135,11 +134,7 @@ def test_seeds_in_processes_are_the_seeds_in_this_one(tmp_path):
 
 def test_ctrl_c_keeps_the_seeds_that_are_done_and_leaves_no_process_behind(tmp_path):
     arguments = ["--data", "ring", "--iterations", "60", "--seeds", "200", "--workers", "2", "--quiet", "--out", str(tmp_path)]
-    run = subprocess.Popen(programs.command("modes", *arguments), start_new_session=True, stdout=subprocess.PIPE,
-                           stderr=subprocess.PIPE, text=True)
-    deadline = time.time() + 60
-    while time.time() < deadline and not (tmp_path / "ring.json").exists():
-        time.sleep(.1)
+    run = programs.started(programs.command("modes", *arguments), tmp_path / "ring.json", start_new_session=True)
     os.killpg(run.pid, signal.SIGINT)                                   # as a terminal does: to all of its processes
     out, err = run.communicate(timeout=30)
     assert run.returncode == 130 and "the same command with --resume goes on" in out and "Traceback" not in err

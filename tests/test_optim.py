@@ -91,6 +91,22 @@ def test_the_mean_is_that_of_every_tenth_iterate_and_then_forgets_what_is_older_
     assert sgd.slots == (*alone.slots, "mean") and "mean" not in type(sgd).slots
 
 
+@pytest.mark.parametrize("n", [1, 3])
+def test_a_mean_over_few_updates_takes_them_all(n):
+    sgd = Momentum(Net([Linear(3, 1)], "float64"), .1)
+    with pytest.raises(ValueError, match=r"average\(0\)"):
+        sgd.average(0)
+    for _ in range(2):                                                          # the second begins again
+        sgd.average(n)
+    assert sgd.slots == ("v", "mean")
+    iterates = []
+    for t in range(3 * n):
+        sgd.net.grad[...] = t
+        sgd.descend()
+        iterates.append(sgd.net.theta.copy())
+    np.testing.assert_allclose(sgd.mean, iterates[-1], rtol=1e-12)
+
+
 def test_averaged_puts_the_mean_in_thetas_place_for_as_long_as_it_lasts_whatever_happens(xp):
     net = Net([Linear(3, 1)])
     sgd, theta = Momentum(net, .1), xp.asnumpy(net.theta)

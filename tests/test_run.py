@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -227,3 +229,37 @@ def test_no_process_is_left_where_the_results_are_not_all_wanted():
     begun = time.monotonic()
     results.close()
     assert not multiprocessing.active_children() and time.monotonic() - begun < 30
+
+
+def test_ctrl_c_reaches_no_process_of_the_jobs_not_even_while_the_first_one_begins(tmp_path):
+    """In a fresh interpreter: the standard library's helper, which starts with the first, would unblock the signal."""
+    program = tmp_path / "program.py"
+    program.write_text("""
+import signal
+from npgan import run
+
+def deaf(job):
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+if __name__ == "__main__":
+    print([deaf for _, deaf in run.each(deaf, [1, 2, 3], 2)], deaf(0))
+""")
+    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True)
+    assert done.stdout == "[True, True, True] False\n", done.stderr
+
+
+def test_a_request_to_terminate_that_ends_the_jobs_as_well_is_an_interrupt(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text("""
+import os, signal, threading, time
+from npgan import run
+
+if __name__ == "__main__":
+    threading.Timer(1, os.killpg, (0, signal.SIGTERM)).start()
+    try:
+        list(run.each(time.sleep, [60, 60], 2))
+    except KeyboardInterrupt:
+        print("interrupted")
+""")
+    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, start_new_session=True, timeout=50)
+    assert done.stdout == "interrupted\n", done.stderr

@@ -76,11 +76,15 @@ def load(data=None, fold=0, train="unlabelled", seed=0):
     found, with where to ask for the database; ImportError without SciPy, which reads .mat files; ValueError, naming the file, for
     any other content. `read` and `split` are its two halves, for whoever wants several folds.
     """
-    if fold not in range(FOLDS):
-        raise ValueError(f"tfd.load: fold = {fold!r}, expected 0 to {FOLDS - 1}")
-    if train not in ("unlabelled", "train", "full"):
-        raise ValueError(f'tfd.load: train = {train!r}, expected "unlabelled", "train" or "full"')
+    _check(fold, train)
     return split(read(data, seed), fold, train)
+
+
+def _check(fold, train):
+    if fold not in range(FOLDS):
+        raise ValueError(f"tfd: fold = {fold!r}, expected 0 to {FOLDS - 1}")
+    if train not in ("unlabelled", "train", "full"):
+        raise ValueError(f'tfd: train = {train!r}, expected "unlabelled", "train" or "full"')
 
 
 def read(data=None, seed=0):
@@ -92,7 +96,8 @@ def read(data=None, seed=0):
 
 
 def split(faces, fold=0, train="unlabelled"):
-    """One fold of them, as load gives it. ValueError where a part of it is empty."""
+    """One fold of them, as load gives it. ValueError where a part of it is empty, or there is no such fold or part."""
+    _check(fold, train)
     place, name, images, folds, labels = faces
     part = folds[:, fold]
     rows = [part == code for code in range(4)]
