@@ -70,7 +70,7 @@ def options(parser, experiment, data):
     p.epilog = (f"Go on with an interrupted run: {experiment.command} --resume --out DIR\n"
                 "NPGAN_BACKEND=cupy runs it on an NVIDIA GPU; NPGAN_DATA=DIR says where the data are.")
     p.add_argument("--data", metavar="WHAT", help=data)
-    p.add_argument("--preset", choices=presets, help="quick (default): smaller networks of the same kind, minutes on two CPU cores; "
+    p.add_argument("--preset", choices=presets, help="quick (default): small networks, trained in minutes on two CPU cores; "
                    "paper: the paper's networks and schedule")
     p.add_argument("--epochs", type=positive, metavar="N", help=f"epochs to reach in all, also when resuming ({by_preset('epochs')})")
     p.add_argument("--iterations", type=positive, metavar="N", help="stop at this many iterations in all, if that comes first")

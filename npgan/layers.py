@@ -175,7 +175,8 @@ class LeakyReLU(Elementwise):
         xp.maximum(x, y, out=y)
 
     def slope(self, y):
-        return xp.maximum(xp.copysign(1, y), self.args[0])           # 1 where y > 0, a where y < 0
+        slope = (y > 0).astype(y.dtype)
+        return xp.maximum(slope, self.args[0], out=slope)            # 1 where y > 0, else a
 
 
 class Sigmoid(Elementwise):
