@@ -42,7 +42,7 @@ def paper(pixels, mean):
 PRESETS = {
     "quick": dict(networks=quick, optimizer=quick_optimizer, penalty=lambda: R1(1), epochs=8, batch_size=64, lr=5e-4, lr_d=5e-4,
                   average=3000, parzen_every=0, update="algorithm1"),
-    "paper": dict(networks=paper, optimizer=experiment.paper_optimizer, epochs=250, batch_size=100, lr=.1, lr_d=.05, average=10_000,
+    "paper": dict(networks=paper, optimizer=experiment.paper_optimizer, epochs=250, batch_size=100, lr=.1, lr_d=.05, average=30_000,
                   parzen_every=10, update="simultaneous"),
 }
 
