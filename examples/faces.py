@@ -69,7 +69,7 @@ def quick_optimizer(net, lr, updates):
 # The authors' D ascends half of V at rate .05: that is V at .025.
 PRESETS = {
     "quick": dict(networks=quick, beneath=quick_beneath, optimizer=quick_optimizer, penalty=lambda: R1(1), pretrain_epochs=12, epochs=16,
-                  batch_size=32, lr=1e-3, lr_d=1e-3, parzen_every=4, update="algorithm1"),
+                  batch_size=32, lr=1e-3, lr_d=1e-3, average=1500, parzen_every=4, update="algorithm1"),
     "paper": dict(networks=paper, beneath=paper_beneath, optimizer=paper_optimizer, pretrain_epochs=50, epochs=22,
                   batch_size=100, lr=.05, lr_d=.025, parzen_every=10, update="simultaneous"),
 }
