@@ -89,7 +89,7 @@ PRESETS = {
         "paper": dict(PAPER, networks=fully_connected, batch_size=100, lr=.025, lr_d=.0125)},
     "convolutional": {
         "quick": dict(networks=quick_convolutional, optimizer=falling(8), penalty=functools.partial(R1, 100), epochs=8, batch_size=32,
-                      lr=1e-3, lr_d=1e-3, update="algorithm1"),
+                      lr=1e-3, lr_d=1e-3, average=1000, update="algorithm1"),
         "paper": dict(PAPER, networks=convolutional, batch_size=128, lr=.004, lr_d=.002)},
 }
 
