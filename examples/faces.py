@@ -134,7 +134,8 @@ def follows(second, first):
     """Whether pretraining reached its epochs, and the second stage's checkpoint began from its."""
     if not (os.path.exists(first) and os.path.exists(second)):
         return False
-    (about, pretrained), (later, _) = end(first), checkpoint.read(second, lambda name: False)
+    about, pretrained = checkpoint.read(first, lambda name: name == "G.0.W")               # which is all that mark looks at
+    later, _ = checkpoint.read(second, lambda name: False)
     complete = about.get("state", {}).get("epoch", 0) >= about.get("config", {}).get("epochs", math.inf)
     return complete and later.get("config", {}).get("pretrained") == mark(pretrained)
 

@@ -113,7 +113,7 @@ def settings(experiment, given):
     if resume:
         if not os.path.exists(path):
             raise ValueError(f"--resume: there is no {path}; leave --resume out to begin, or name the run's folder with --out")
-        about, _ = checkpoint.read(path)
+        about, _ = checkpoint.read(path, lambda name: False)                              # the arrays are restore's
         if not {"config", "label", "data", "backend", "state"} <= set(about) or about["config"].get("preset") not in experiment.presets \
                 or about["config"].get("objective", "gan") not in OBJECTIVES or about.get("experiment", "mnist") != experiment.folder:
             of = about.get("experiment", "")

@@ -232,9 +232,10 @@ def deaf():
 def report(sender, f, job):
     """In a process of its own: sends f(job), or the error that the user can mend; any other ends it with a traceback."""
     try:
-        sender.send((f(job), None))
+        outcome = f(job), None
     except EXPECTED as e:
-        sender.send((None, e))
+        outcome = None, e
+    sender.send(outcome)
 
 
 def outcome(receiver, process, job):

@@ -220,6 +220,8 @@ def test_jobs_in_processes_give_what_they_give_in_this_one_and_what_goes_wrong_t
         list(run.each(job, [1, 5, 2], 2))
     with pytest.raises(OSError, match=r"the process of 3 died \(exit code 9\) before it was done"):
         list(run.each(job, [1, 3, 2], 2))
+    with pytest.raises(OSError, match=r"the process of 3 died"):
+        list(run.each(job, [1, 3], 2))                              # the last one to begin
     assert not multiprocessing.active_children()
 
 
