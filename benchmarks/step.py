@@ -174,7 +174,7 @@ def floor(p, k=1, torch=None):
     up_fake, down_fake, _ = products(p.D, d[p.m:])
     calls = k * (up_g + up_d + outer_d + down_d[1:]) + up_g + up_fake + down_fake + outer_g + down_g[1:]
 
-    product = xp.matmul
+    product = xp.dot
     if torch:
         calls, product = [[torch.from_dlpack(a) for a in call] for call in calls], torch.mm
 

@@ -106,6 +106,13 @@ def bernoulli(rng, p, out):
     return _module.less(rng.integers(65536, size=out.shape, dtype="uint16"), int(65536 * p + .5) or 1, out=out)
 
 
+def total(a, out):
+    """out = sum over i of a_i, the rows of a matrix. On a CPU 1^T a: a product of BLAS, in half of the time of a small matrix's sum."""
+    if _module is np:
+        return np.dot(_ones(len(a), a.dtype), a, out=out)
+    return a.sum(axis=0, out=out)
+
+
 def momentum(theta, v, g, lr, mu, sign):
     """v <- mu v + lr g;  theta <- theta + sign v, in place on flat vectors of one length. lr, mu: Python floats; sign: +1 or -1."""
     if name() == "cupy":
@@ -159,6 +166,11 @@ def _blocks(*vectors):
     for i in range(0, n, block or 1):
         parts = [a[i:i + block] for a in vectors]
         yield *parts, work[:len(parts[0])]
+
+
+@functools.cache
+def _ones(n, dtype):
+    return np.ones(n, dtype)
 
 
 @functools.cache
