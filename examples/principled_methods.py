@@ -92,7 +92,7 @@ def generators(x, prior, seed, epochs, out, data, resume, quiet):
     path, state = os.path.join(out, "GAN.npz"), run.State()
     if resume and os.path.exists(path):
         ours(path, data, seed)
-        state = run.State(**checkpoint.restore(path, sgd_g, sgd_d)["state"])
+        state = run.State.of(path, checkpoint.restore(path, sgd_g, sgd_d)["state"])
         for n in epochs:
             if n <= state.epoch and not os.path.exists(frozen(out, n)):
                 raise ValueError(f"--epochs {n}: the GAN in {out} is past it, at epoch {state.epoch}, and kept none; leave --resume out")

@@ -66,7 +66,7 @@ def read(path, wanted=lambda name: True):
             for player in "GD":
                 if about[player]["dtype"] not in ("float32", "float64"):
                     raise ValueError(f"its {player} is of type {about[player]['dtype']}")
-                if type(about[player]["t"]) is not int:
+                if type(about[player]["t"]) is not int or about[player]["t"] < 0:
                     raise ValueError(f"its {player} has made {about[player]['t']} updates")
                 for name, *args in about[player]["layers"]:
                     if name not in LAYERS:

@@ -61,6 +61,7 @@ class Conv2d(Affine):
     is not flipped: what is called a convolution in networks is a correlation. `tied`: one bias for each channel, or one for each output.
 
     Memory of a call: at most 3 times WORKSPACE (or what one example takes, if that is more), and in `gradient` W h' + 2 times over.
+    On a GPU CuPy's products copy operands whose rows overlap first: L up to n / s times over.
     ValueError if the kernel does not fit into the image.
     """
 

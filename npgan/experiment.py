@@ -109,21 +109,22 @@ def settings(experiment, given):
     config = {"data": experiment.data[0], "preset": "quick", "k": 1, "objective": "gan", "generator_loss": "non-saturating", "seed": 0,
               "dtype": "float32"}
     if given.get("data", experiment.data[0]) not in experiment.data:
-        given["data"] = os.path.abspath(given["data"]) if given["data"] else ""
+        given["data"] = os.path.abspath(os.path.expanduser(given["data"])) if given["data"] else ""
     if resume:
         if not os.path.exists(path):
             raise ValueError(f"--resume: there is no {path}; leave --resume out to begin, or name the run's folder with --out")
         about, _ = checkpoint.read(path, lambda name: False)                              # the arrays are restore's
-        if not {"config", "label", "data", "backend", "state"} <= set(about) or about["config"].get("preset") not in experiment.presets \
-                or about["config"].get("objective", "gan") not in OBJECTIVES or about.get("experiment", "mnist") != experiment.folder:
+        if not {"config", "label", "data", "backend", "state"} <= set(about) or not isinstance(about["config"], dict) \
+                or about["config"].get("preset") not in experiment.presets or about["config"].get("objective", "gan") not in OBJECTIVES \
+                or about.get("experiment", "mnist") != experiment.folder:
             of = about.get("experiment", "")
             raise ValueError(f"--resume: {path} is a checkpoint, but not one of " + (
                 f"--model {experiment.model}: add --model {of[len(experiment.name) + 1:]}" if of.startswith(f"{experiment.name}-")
                 else f"this example's{f': it is that of {of}' * bool(of)}"))
         config = {"objective": "gan", "average": 0, **about["config"], "iterations": None}         # the first checkpoints had neither
         for name, value in given.items():
-            if not name.endswith("epochs") and name not in ("iterations", "parzen_every", "data") and value != config[name]:
-                raise ValueError(f"--{name.replace('_', '-')} {value}: {path} was made with {config[name]}; leave the option out "
+            if not name.endswith("epochs") and name not in ("iterations", "parzen_every", "data") and value != config.get(name):
+                raise ValueError(f"--{name.replace('_', '-')} {value}: {path} was made with {config.get(name)}; leave the option out "
                                  "to go on, or begin another run with another --out")
     config |= given
     preset = {name: value for name, value in experiment.presets[config["preset"]].items() if not callable(value)}
@@ -166,7 +167,7 @@ def main(experiment, given):
     state, path = run.State(), os.path.join(out, "checkpoint.npz")
     if about:
         checkpoint.restore(path, sgd_g, sgd_d)
-        state = run.State(**about["state"])
+        state = run.State.of(path, about["state"])
     else:
         print(f"G\n{G}\nD\n{D}")
     objective = config["objective"] if config["objective"] != "gan" else ""

@@ -92,13 +92,20 @@ def sample(p, prior, rng, t):
         p.penalty.draw(rng)
 
 
+def steps(k, i):
+    """k at iteration i."""
+    if at(k, i) < 1:
+        raise ValueError(f"k = {at(k, i)} at iteration {i}: D makes one step or more")
+    return at(k, i)
+
+
 def train(p, examples, prior, sgd_d, sgd_g, rng, iterations, k=1):
     """Algorithm 1. `examples` is an iterator of minibatches x (m, ...); yields a Record after each iteration.
 
-    k is a number, or a schedule: a function of the iteration i, from 0 on in each call, such as optim.WarmUp.
+    k is a number, or a schedule: a function of the iteration i, from 0 on in each call, such as optim.WarmUp. ValueError where it is < 1.
     """
     for i in range(iterations):                                     # for number of training iterations do
-        for _ in range(at(k, i)):                                   #   for k steps do
+        for _ in range(steps(k, i)):                                #   for k steps do
             sample(p, prior, rng, p.d)                              #     sample minibatch of m noise samples z from p_g(z)
             x = next(examples)                                      #     sample minibatch of m examples x from p_data(x)
             V, D_x, D_Gz = discriminator_gradient(p, x, p.z)
@@ -133,7 +140,7 @@ UPDATES = {"algorithm1": train, "simultaneous": train_simultaneous}
 def skip(p, examples, prior, rng, iterations, k=1, update="algorithm1"):
     """Draw, and drop, all that an update draws in so many iterations: a resumed epoch goes on from where its random streams stood."""
     for i in range(iterations):
-        for _ in range(at(k, i)):
+        for _ in range(steps(k, i)):
             sample(p, prior, rng, p.d)
             next(examples)
         if update == "algorithm1":

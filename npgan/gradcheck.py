@@ -201,6 +201,11 @@ def rows():
 
 
 def main():
+    try:
+        xp.active()
+    except (ImportError, OSError, ValueError) as e:
+        print(f"npgan.gradcheck: {e}", file=sys.stderr)
+        return 2
     print(f"{'gradient of':64}{'with respect to':18}{'m':>3}{'relative error':>17}")
     failed = 0
     for what, of, m, e in rows():

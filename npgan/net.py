@@ -26,8 +26,9 @@ class Net:
     """
 
     def __init__(self, layers, dtype="float32", seed=0):
-        self.layers, self.dtype, self.shapes = list(layers), dtype, shapes(layers)
-        self.theta, self.grad = xp.zeros(size(layers), dtype), xp.zeros(size(layers), dtype)
+        self.layers = list(layers)
+        self.dtype, self.shapes = dtype, shapes(self.layers)
+        self.theta, self.grad = xp.zeros(size(self.layers), dtype), xp.zeros(size(self.layers), dtype)
         self.lowest = next((l for l, layer in enumerate(self.layers) if layer.parameters), len(self.layers))    # with parameters
         rng = np.random.default_rng(seed)
         theta, grad = self.named(self.theta), self.named(self.grad)

@@ -35,6 +35,18 @@ class State:
     history: list = dataclasses.field(default_factory=list)
     interrupted: bool = False
 
+    @classmethod
+    def of(cls, path, kept):
+        """The state in a checkpoint, by its dictionary there. ValueError naming the file if it is none."""
+        try:
+            state = cls(**kept)
+            if min(state.epoch, state.iteration, state.seconds) >= 0 and len(state.sums) == len(STATISTICS) \
+                    and [row["epoch"] for row in state.history] == list(range(1, state.epoch + 1)):
+                return state
+        except (TypeError, KeyError):
+            pass
+        raise ValueError(f"{path}: not a checkpoint of a run, or a damaged one: it does not say where the run stood")
+
     def row(self, per_epoch):
         """The mean statistics of the epoch that has begun, over the iterations done, as a row of the history."""
         return {"epoch": self.epoch + 1, "iterations": self.epoch * per_epoch + self.iteration, "seconds": self.seconds,

@@ -22,13 +22,14 @@ from npgan import backend as xp
 def optimal_discriminator(p_data, p_g):
     """D* = p_data / (p_data + p_g), the maximum of V over all D (Proposition 1): at each x, a log y + b log(1 - y) peaks at a / (a + b).
 
-    Where both densities are 0 no D is better than another: 1/2 there. D* < 1 where p_g > 0, also after rounding, so that log(1 - D*) is
-    finite wherever examples are generated. The densities need not integrate to one.
+    Where both densities are 0 no D is better than another: 1/2 there. D* < 1 where p_g > 0, and D* > 0 where p_data > 0, also after
+    rounding, so that V is finite. The densities need not integrate to one.
     """
     p_data, p_g = _densities(p_data=p_data, p_g=p_g)
     both = p_data + p_g
     D = xp.where(both > 0, p_data, 1) / xp.where(both > 0, both, 2)
-    below_1 = 1 - float(np.finfo(D.dtype).epsneg)
+    above_0, below_1 = float(np.finfo(D.dtype).tiny), 1 - float(np.finfo(D.dtype).epsneg)
+    D = xp.where(p_data > 0, xp.maximum(D, above_0), D)
     return xp.where(p_g > 0, xp.minimum(D, below_1), D)
 
 

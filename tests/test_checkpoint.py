@@ -163,6 +163,7 @@ def rewrite(path, **changes):
     ({"G": {"layers": [["Linear", -3, -4]], "dtype": "float32", "t": 0}}, "damaged"),
     ({"G": {"layers": [["Layer"]], "dtype": "float32", "t": 0}}, "damaged"),
     ({"G": 3}, "damaged"),
+    ({"D": {"layers": [], "dtype": "float32", "t": -1}}, "its D has made -1 updates"),
     ({"G": {"layers": [["Affine"]], "dtype": "float32", "t": 0}}, "no layer 'Affine'"),
     ({"G": {"layers": [["Linear", 3, 4], ["ReLU"], ["Linear", 4, 5], ["Sigmoid"]], "dtype": "float32"}}, "damaged"),
     ({"G": {"layers": [["Linear", 3, 4], ["ReLU"], ["Linear", 4, 5], ["Sigmoid"]], "dtype": "object", "t": 0}}, "damaged"),

@@ -305,8 +305,11 @@ def test_an_archive_that_unpacks_without_end_is_refused_and_takes_no_memory(tmp_
     longer = tarfile.TarInfo(NAMES[0])
     longer.size = (1 << 35)
     members = [(tarfile.TarInfo(f"{i}"), b"") for i in range(200)]
+    name = tarfile.TarInfo("././@LongLink")                                 # each says that it names the next
+    name.size, name.type = 1, tarfile.GNUTYPE_LONGNAME
     bombs = {"more than CIFAR-10": [huge.tobuf(tarfile.GNU_FORMAT)], "unpacks to": [pax.tobuf(tarfile.GNU_FORMAT)],
-             "bytes": [longer.tobuf(tarfile.GNU_FORMAT)], "members": [tar(members, packed=False)]}
+             "bytes": [longer.tobuf(tarfile.GNU_FORMAT)], "members": [tar(members, packed=False)],
+             "recursion": [(name.tobuf(tarfile.GNU_FORMAT) + bytes(512)) * 3000]}
     zeros = gzip.compress(bytes(64 << 20), 1)
     tracemalloc.start()
     try:

@@ -64,3 +64,8 @@ def test_endless_minibatches_go_through_the_examples_epoch_after_epoch_in_new_or
     assert not np.array_equal(seen[:2], seen[2:4])
     again = toy.endless(x, 4, 0)
     np.testing.assert_array_equal(seen, [xp.asnumpy(next(again)).ravel() for _ in range(6)])
+
+
+def test_more_in_a_minibatch_than_there_are_examples_is_an_error_and_not_a_search_without_end(xp):
+    with pytest.raises(ValueError, match="^m = 5: 3 examples do not make one minibatch$"):
+        next(toy.endless(xp.zeros((3, 2)), 5, 0))

@@ -1,5 +1,6 @@
 """The checker itself: it passes what is right, catches what is wrong, and keeps away from kinks."""
 
+import os
 import subprocess
 import sys
 
@@ -103,3 +104,6 @@ def test_the_command_prints_the_table_and_its_exit_status_tells_pass_from_fail()
     bad = subprocess.run([sys.executable, "-c", "import sys; from npgan import gradcheck, layers\n"
                           "layers.Tanh.slope = lambda self, y: 1 - y\nsys.exit(gradcheck.main())"], capture_output=True, text=True)
     assert bad.returncode == 1 and "FAIL" in bad.stdout
+    unknown = subprocess.run([sys.executable, "-m", "npgan.gradcheck"], capture_output=True, text=True,
+                             env={**os.environ, "NPGAN_BACKEND": "x"})
+    assert unknown.returncode == 2 and unknown.stdout == "" and unknown.stderr.startswith('npgan.gradcheck: NPGAN_BACKEND: "x" is unknown')

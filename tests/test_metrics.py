@@ -229,7 +229,7 @@ ONES = np.ones((3, 2), "float32")
 @pytest.mark.parametrize("name, value", [
     ("samples", ONES * np.nan), ("samples", ONES * np.inf), ("samples", ONES[:0]), ("samples", ONES[0]),
     ("valid", ONES[:, :1]), ("valid", ONES[:0]), ("test", ONES[:, :1]), ("test", ONES * np.nan), ("test", ONES[:, :0]),
-    ("sigmas", []), ("sigmas", [.1, 0.]), ("sigmas", [-1.]), ("sigmas", [math.nan])])
+    ("sigmas", []), ("sigmas", [.1, 0.]), ("sigmas", [-1.]), ("sigmas", [math.nan]), ("sigmas", [1e-20]), ("sigmas", [1e200])])
 def test_bad_input_to_parzen_is_one_sentence_that_names_the_argument(name, value):
     with pytest.raises(ValueError, match=f"^{name}: [^\n]+$"):
         metrics.parzen(**{"samples": ONES, "valid": ONES, "test": ONES, name: value})
@@ -290,6 +290,11 @@ def test_jsd_on_a_grid_is_its_definition_0_for_equal_sets_and_log_2_for_sets_apa
     assert metrics.jsd(x, y, 0, 1, 5) == pytest.approx(expected, abs=1e-12)
     assert metrics.jsd(x, x, 0, 1) == pytest.approx(0, abs=1e-12) and metrics.jsd(x, x + 5, 0, 6) == pytest.approx(math.log(2), abs=1e-12)
     assert metrics.jsd(x - 9, x + 9, 0, 1) == pytest.approx(math.log(2), abs=1e-12)                     # outside: in the border's cells
+
+
+def test_jsd_of_samples_of_one_distribution_is_the_bias_that_is_stated(rng):
+    found = np.mean([metrics.jsd(rng.random((10_000, 2)), rng.random((4_000, 2)), 0, 1, 10) for _ in range(30)])
+    assert found == pytest.approx(100 * (1 / 10_000 + 1 / 4_000) / 8, rel=.1)
 
 
 @pytest.mark.parametrize("name, call", [

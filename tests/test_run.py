@@ -59,6 +59,16 @@ def test_a_run_that_stops_anywhere_and_goes_on_from_its_file_ends_in_the_same_bi
         assert {**a, "seconds": 0} == {**b, "seconds": 0}
 
 
+@pytest.mark.parametrize("changes", [
+    {"epoch": "1"}, {"iteration": -3}, {"sums": [0.]}, {"history": "none"}, {"history": []}, {"history": [{}]}, {"minutes": 1.}])
+def test_a_state_that_is_none_is_an_error_that_names_the_file(changes):
+    good = {**vars(run.State(epoch=1, history=[{"epoch": 1}]))}
+    assert run.State.of("a.npz", good).epoch == 1
+    for bad in {**good, **changes}, [1, 2], None:
+        with pytest.raises(ValueError, match="^a.npz: not a checkpoint of a run, or a damaged one: [^\n]+$"):
+            run.State.of("a.npz", bad)
+
+
 def test_an_epoch_shows_every_example_once_in_a_fresh_order_and_drops_the_rest(xp):
     from npgan.data import minibatches
     x = xp.arange(70)[:, None]

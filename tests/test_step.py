@@ -272,6 +272,14 @@ def test_a_constant_schedule_is_the_number():
     assert found[0] == found[1]
 
 
+def test_no_step_of_d_in_an_iteration_is_refused():
+    p, sgd_d, sgd_g, counter, rng = a_game_in_one_dimension()
+    records = gan.train(p, (np.full((3, 1), i % 5) for i in counter), Normal(), sgd_d, sgd_g, rng, 4, lambda i: 2 - i)
+    assert [next(records).iteration, next(records).iteration] == [0, 1]
+    with pytest.raises(ValueError, match="^k = 0 at iteration 2: D makes one step or more$"):
+        next(records)
+
+
 def test_skipping_draws_what_a_schedule_of_k_draws():
     after = []
     for skipping in (True, False):

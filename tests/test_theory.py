@@ -109,6 +109,15 @@ def test_the_optimal_d_keeps_its_type_and_is_below_1_wherever_examples_are_gener
         assert xp.asnumpy(D)[0] == np.nextafter(np.array(1, dtype), np.array(0, dtype)) and xp.asnumpy(D)[1] == 1
 
 
+def test_v_of_the_optimal_d_and_c_are_finite_where_d_underflows(xp):
+    x = np.linspace(-9, 40, 49_001)
+    p, q = normal(x, 0, 1), normal(x, 38.5, .05)
+    for a, b in (p, q), (q, p):
+        assert theory.criterion(a, b, .001) == pytest.approx(2 * theory.jsd(a, b, .001) - math.log(4), abs=1e-12)
+    p, q = (xp.asarray(normal(x, mean, sd).astype("float32")) for mean, sd in ((0, 1), (14.3, .05)))
+    assert theory.value(theory.optimal_discriminator(p, q), p, q, .001) == pytest.approx(theory.criterion(p, q, .001), abs=1e-6)
+
+
 # Theorem 1: C(G) = -log 4 + 2 JSD, and its minimum
 
 def legendre(f, low=-16, high=26, n=1200):

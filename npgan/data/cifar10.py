@@ -187,7 +187,7 @@ def _unpack(archive):
                     raise ValueError("it has more than 100 members")
             while stream.read(1 << 16):        # to the end, where gzip compares its checksum
                 pass
-        except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError) as e:
+        except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, RecursionError) as e:
             raise ValueError(f"{archive}: not CIFAR-10's archive, or damaged ({e}): {ADVICE}") from e
     missing = [name for name in FILES if name not in batches]
     if missing:

@@ -122,6 +122,8 @@ IN_THE_PLANE = {"line": line, "ring": ring, "grid": grid, "moons": moons, "spira
 
 
 def endless(x, m, seed):
-    """Minibatches (m, ...) of the device array x, epoch after epoch without end."""
+    """Minibatches (m, ...) of the device array x, epoch after epoch without end. ValueError if x has fewer than m examples."""
+    if len(x) < m:
+        raise ValueError(f"m = {m}: {len(x)} examples do not make one minibatch")
     for epoch in itertools.count(1):
         yield from minibatches(x, m, seed, epoch)
