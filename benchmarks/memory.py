@@ -90,6 +90,8 @@ def mebibytes(usage):
 def growth(given):
     """An iteration of the paper's networks and its matrix products alone, at each m, and at each width."""
     result = {}
+    if not os.path.isdir(os.path.dirname(os.path.abspath(given["plot"]))):
+        raise FileNotFoundError(f"--plot {given['plot']}: there is no such folder")
     with race.pinned(given["threads"]) as threads:
         for what, sizes in SIZES.items():
             for size in sizes:
@@ -113,6 +115,9 @@ def draw(path, result):
             ax.annotate(f"{row['ratio_floor']:.2f}", (size, row["ours_ms"]), (-4, 6), textcoords="offset points", ha="right", fontsize=8)
         ax.set(xscale="log", yscale="log", xlabel=label, ylabel="ms (median); the numbers: ratio of the two")
         ax.set_xticks(list(rows), [f"{size:,}" for size in rows], minor=False)
+        low, high = (f(row[name] for row in rows.values()) for f, name in ((min, "floor_ms"), (max, "ours_ms")))
+        ticks = [t for e in range(-2, 5) for t in (10 ** e, 2 * 10 ** e, 5 * 10 ** e) if low / 2 < t < 2 * high]
+        ax.set_yticks(ticks, [f"{t:,g}" for t in ticks])
         ax.minorticks_off()
         ax.margins(.1, .15)
         ax.grid(alpha=.3)

@@ -184,10 +184,10 @@ def floor(p, k=1, torch=None):
     return step
 
 
-def parser():
+def parser(preset="paper"):
     p = race.options(__doc__, None)
-    p.add_argument("--preset", choices=PRESETS, default="paper", help="the networks (default paper)")
-    p.add_argument("--batch-size", type=run.number(int, 1), metavar="M", help="m (default 100, toy: 64)")
+    p.add_argument("--preset", choices=PRESETS, default=preset, help=f"the networks (default {preset})")
+    p.add_argument("--batch-size", type=run.number(int, 1), metavar="M", help="m (default 100, with toy 64)")
     p.add_argument("--k", type=run.number(int, 1), default=1, help="steps of D for each step of G (default 1)")
     p.add_argument("--no-compile", action="store_true", help="leave torch.compile out: it takes a minute to begin")
     return p

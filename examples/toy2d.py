@@ -124,10 +124,11 @@ def frame(fig, plane, data, x, moment):
     """Left, the game in x space; right, G: the square of z, and what it has become."""
     from matplotlib import colormaps
     fig.clf()
-    left, bar, right = (fig.add_axes((x, .08, width, .84)) for x, width in ((.045, .42), (.47, .012), (.565, .42)))
+    left, bar, right = (fig.add_axes((x, .1, width, .82)) for x, width in ((.06, .41), (.475, .012), (.585, .41)))
     low, high = plane.extent
     map_ = left.imshow(moment.D, extent=(low, high, low, high), origin="lower", cmap="PuOr", vmin=0, vmax=1)
-    fig.colorbar(map_, cax=bar, label="D(x)")
+    fig.colorbar(map_, cax=bar)
+    bar.set_title("D(x)", fontsize=10)
     left.plot(*x[:SHOWN].T, ".", color="k", ms=2, label="data")
     left.plot(*moment.samples.T, ".", color="tab:green", ms=3, label="generated")
     arrows = moment.arrows * .05 * (high - low) ** 2                        # a slope of 1 over the width: a twentieth of the width
@@ -141,7 +142,7 @@ def frame(fig, plane, data, x, moment):
             right.plot(*line.T, lw=.7, color=colormaps[colours](i / (LINES - 1)))
     right.set_title("G on the square of z: its rows and columns", fontsize=11)
     for axis in (left, right):
-        axis.set(xlim=plane.extent, ylim=plane.extent, aspect="equal")
+        axis.set(xlim=plane.extent, ylim=plane.extent, aspect="equal", xlabel="x_1", ylabel="x_2")
     left.legend(loc="upper left", fontsize=8, markerscale=3)
 
 

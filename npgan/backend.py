@@ -108,9 +108,9 @@ def bernoulli(rng, p, out):
 
 def total(a, out):
     """out = sum over i of a_i, the rows of a matrix. On a CPU 1^T a: a product of BLAS, in half of the time of a small matrix's sum."""
-    if _module is np:
-        return np.dot(_ones(len(a), a.dtype), a, out=out)
-    return a.sum(axis=0, out=out)
+    if name() == "cupy":
+        return a.sum(axis=0, out=out)
+    return _module.dot(_ones(_module, len(a), a.dtype), a, out=out)
 
 
 def momentum(theta, v, g, lr, mu, sign):
@@ -169,8 +169,8 @@ def _blocks(*vectors):
 
 
 @functools.cache
-def _ones(n, dtype):
-    return np.ones(n, dtype)
+def _ones(module, n, dtype):
+    return module.ones(n, dtype)
 
 
 @functools.cache

@@ -95,10 +95,8 @@ def options(parser, experiment, data):
 
 
 def place(experiment, given):
-    """The folder of the run, --out or the default. ValueError without a name."""
-    if given.get("out") == "":
-        raise ValueError('--out "": name a folder')
-    return given.get("out") or f"runs/{experiment.folder}-{given.get('preset', 'quick')}"
+    """The folder of the run, --out or the default. Errors: as run.folder."""
+    return run.folder(given.get("out", f"runs/{experiment.folder}-{given.get('preset', 'quick')}"), make=False)
 
 
 def settings(experiment, given):

@@ -21,7 +21,7 @@ from npgan.gan import UPDATES, Record, skip
 from npgan.objectives import GENERATOR_LOSSES, OBJECTIVES
 
 STATISTICS = Record._fields[1:]
-EXPECTED = ValueError, OSError, ImportError, FloatingPointError         # one sentence says what to do; others keep their traceback
+EXPECTED = ValueError, OSError, ImportError, FloatingPointError, MemoryError     # one sentence says what to do; others: a traceback
 
 
 @dataclasses.dataclass
@@ -179,11 +179,14 @@ def usual(parser, out):
     return parser
 
 
-def folder(out):
-    """The folder of --out, made. ValueError without a name."""
+def folder(out, make=True):
+    """The folder of --out, made. ValueError without a name, FileExistsError if it is a file."""
     if not out:
         raise ValueError('--out "": name a folder')
-    os.makedirs(out, exist_ok=True)
+    if os.path.exists(out) and not os.path.isdir(out):
+        raise FileExistsError(f"--out {out}: this is a file; name a folder")
+    if make:
+        os.makedirs(out, exist_ok=True)
     return out
 
 
@@ -273,4 +276,5 @@ def command(parser, main):
         print(f"{os.path.basename(sys.argv[0])}: {e}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
+        print(f"{os.path.basename(sys.argv[0])}: interrupted before its end", file=sys.stderr)
         sys.exit(130)

@@ -234,6 +234,8 @@ def test_a_given_directory_without_all_four_files_is_an_error_that_names_what_is
     assert str(tmp_path / "given" / "mnist") in str(e.value) and NAMES[1] in str(e.value) and NAMES[0] not in str(e.value)
     with pytest.raises(FileNotFoundError, match="nowhere"):
         mnist.load(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match="^'': there is no such directory$"):
+        mnist.load("")
 
 
 def test_without_download_nothing_is_fetched_and_the_message_says_what_to_do():

@@ -17,13 +17,14 @@ def test_every_row_of_the_table_is_within_tolerance(xp):
 
 
 def test_the_table_has_a_row_for_every_layer_objective_and_step():
-    what = " ".join(row[0] for row in gradcheck.rows())
+    what = [row[0] for row in gradcheck.rows()]
     kinds = [value for value in vars(layers).values() if isinstance(value, type) and hasattr(value, "forward")]
     assert len(kinds) >= 8
     for kind in kinds:
-        assert kind is layers.Affine or kind is layers.Elementwise or kind.__name__ in what
+        assert kind is layers.Affine or kind is layers.Elementwise or any(row.startswith(f"{kind.__name__}(") for row in what), kind
     for name in objectives.OBJECTIVES:
-        assert f"{name}: D's step" in what and f"{name}: G's step, minimax" in what and f"{name}: G's step, non-saturating" in what
+        for step in "D's step", "G's step, minimax", "G's step, non-saturating":
+            assert any(row.startswith(f"{name}: {step}") for row in what), (name, step)
 
 
 def worst():

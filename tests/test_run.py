@@ -59,6 +59,16 @@ def test_a_run_that_stops_anywhere_and_goes_on_from_its_file_ends_in_the_same_bi
         assert {**a, "seconds": 0} == {**b, "seconds": 0}
 
 
+def test_an_out_that_is_a_file_or_has_no_name_is_one_sentence(tmp_path):
+    (tmp_path / "a").write_text("")
+    with pytest.raises(FileExistsError, match="^--out .*a: this is a file; name a folder$"):
+        run.folder(str(tmp_path / "a"))
+    with pytest.raises(ValueError, match='^--out "": name a folder$'):
+        run.folder("", make=False)
+    assert run.folder(str(tmp_path / "b"), make=False) and not (tmp_path / "b").exists()
+    assert run.folder(str(tmp_path / "b")) and (tmp_path / "b").is_dir()
+
+
 @pytest.mark.parametrize("changes", [
     {"epoch": "1"}, {"iteration": -3}, {"sums": [0.]}, {"history": "none"}, {"history": []}, {"history": [{}]}, {"minutes": 1.}])
 def test_a_state_that_is_none_is_an_error_that_names_the_file(changes):

@@ -293,14 +293,13 @@ def test_skipping_draws_what_a_schedule_of_k_draws():
     assert after[0] == after[1] and after[0][0] == 3 + 2 + 3 + 2
 
 
-def test_networks_of_other_layers_reach_the_same_update_by_either_route():
-    """Gradient first, then ascend: what stands between them sees the gradient, and theta moves only by v."""
+def test_the_gradient_moves_nothing_and_ascending_moves_theta_by_v_alone():
     G = Net([Linear(2, 3), Tanh()], "float64")
     D = Net([Linear(3, 1)], "float64")
     p = gan.Players(G, D, 4)
     rng = np.random.default_rng(0)
-    gan.discriminator_gradient(p, rng.random((4, 3)), rng.random((4, 2)))
     sgd, before = Momentum(D, .5, .9), D.theta.copy()
+    gan.discriminator_gradient(p, rng.random((4, 3)), rng.random((4, 2)))
     np.testing.assert_array_equal(D.theta, before)
     sgd.ascend()
     np.testing.assert_allclose(D.theta - before, .5 * D.grad, rtol=1e-12)

@@ -78,7 +78,7 @@ def find(data=None):
     None where there is none; FileNotFoundError where `data` is given and lacks a file. Only here is the environment read.
     """
     given = data if data is not None else os.environ.get("NPGAN_DATA")
-    if data is not None and not Path(os.path.expanduser(data)).is_dir():
+    if data is not None and not (data and Path(os.path.expanduser(data)).is_dir()):
         raise FileNotFoundError(f"{data or repr('')}: there is no such directory")
     places = [Path(os.path.expanduser(given), part) for part in ("", "mnist")] if given else []
     if data is None:
