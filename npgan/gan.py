@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from npgan import backend as xp
 from npgan.objectives import GAN
-from npgan.optim import at
+from npgan.optim import steps
 
 
 class Players:
@@ -90,13 +90,6 @@ def sample(p, prior, rng, t):
     p.D.draw(t, rng)
     if p.penalty and t is p.d:
         p.penalty.draw(rng)
-
-
-def steps(k, i):
-    """k at iteration i."""
-    if at(k, i) < 1:
-        raise ValueError(f"k = {at(k, i)} at iteration {i}: D makes one step or more")
-    return at(k, i)
 
 
 def train(p, examples, prior, sgd_d, sgd_g, rng, iterations, k=1):

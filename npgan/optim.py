@@ -91,6 +91,13 @@ def at(value, t):
     return value(t) if callable(value) else value
 
 
+def steps(k, i):
+    """k, D's steps for each of G's, at iteration i. ValueError if k < 1."""
+    if at(k, i) < 1:
+        raise ValueError(f"k = {at(k, i)} at iteration {i}: D makes one step or more")
+    return at(k, i)
+
+
 class Decay:
     """lr(t) = max(lr / factor^t, minimum): the paper's factor is 1.000004, its minimum 1e-6"""
 
