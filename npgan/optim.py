@@ -93,9 +93,10 @@ def at(value, t):
 
 def steps(k, i):
     """k, D's steps for each of G's, at iteration i. ValueError if k < 1."""
-    if at(k, i) < 1:
-        raise ValueError(f"k = {at(k, i)} at iteration {i}: D makes one step or more")
-    return at(k, i)
+    k = at(k, i)
+    if k < 1:
+        raise ValueError(f"k = {k} at iteration {i}: D makes one step or more")
+    return k
 
 
 class Decay:

@@ -79,7 +79,7 @@ def test_a_run_writes_every_file_and_says_what_it_did(data, tmp_path, capsys):
     assert Image.open(tmp_path / "samples.png").size[0] == 2 * (10 * 7 + 2)
     out = capsys.readouterr().out
     assert "blobs, preset quick" in out and "Parzen log-likelihood" in out
-    assert not [name for name in os.listdir(tmp_path) if name.startswith(".")], "no temporary files are left"
+    assert set(os.listdir(tmp_path)) == {*FILES, "frames"}, "no temporary files are left"
 
 
 def test_the_whole_example_runs_on_the_stand_in_device_and_to_the_same_bits(data, tmp_path, device):
@@ -291,6 +291,9 @@ def test_help_explains_every_option_and_gives_the_defaults():
     done = shell("--help")
     assert done.returncode == 0
     said = " ".join(done.stdout.split())
+    for option in ("--data", "--preset", "--epochs", "--iterations", "--k", "--batch-size", "--objective", "--generator-loss", "--update",
+                   "--lr", "--seed", "--out", "--resume", "--dtype"):
+        assert option in said
     for action in example().parser()._actions:
         assert " ".join(action.help.split()) in said and action.option_strings[-1] in said, action
     assert "epochs to reach in all, also when resuming (quick: 8, paper: 250)" in said and "(default 0)" in said
