@@ -3,7 +3,8 @@ the library that npgan uses and by PyTorch's.
 
 One process, in turns A B A B, the same networks, weights and arithmetic: minibatch gather, noise, fresh dropout masks, maxout,
 momentum. Before the race npgan and PyTorch compute the gradients of one minibatch from the same numbers and must agree.
-Needs the extra `bench`, and torch.compile a C++ compiler. NPGAN_BACKEND=cupy races on the GPU.
+Needs the extra `bench`, and torch.compile a C++ compiler. NPGAN_BACKEND=cupy races on the GPU; with NPGAN_CUDA_GRAPH=1 npgan's passes are
+recorded.
 """
 
 import functools
@@ -212,8 +213,8 @@ def main(given):
                 racers["torch_reduce_overhead"] = Torch(p, data, k, {"mode": "reduce-overhead"}).step
         racers |= {"floor": floor(p, k), "floor_of_torch": floor(p, k, torch)}
         times = race.race(racers, rounds)
-    result = {"preset": given["preset"], "m": m, "k": k, **race.summary(times), "difference": difference, "threads": threads,
-              "machine": race.machine()}
+    result = {"preset": given["preset"], "m": m, "k": k, "graphs": bool(p.graphs), **race.summary(times), "difference": difference,
+              "threads": threads, "machine": race.machine()}
     ratios = {name.replace("torch", "ratio"): result[f"{name}_ms"] / result["ours_ms"] for name in racers if name.startswith("torch")}
     ratios["ratio_floor"] = result["ours_ms"] / result["floor_ms"]
     race.show(given, result | ratios, [

@@ -5,6 +5,7 @@ active array module and kept as an attribute of this one, so `xp.matmul` costs w
 read at the first such look-up; `xp.use("cupy")` switches within a process. Arrays of one backend do not follow to the other.
 
 Below the switch: the few operations that are worth one kernel on a GPU, each as one function with its two forms side by side.
+NPGAN_CUDA_GRAPH=1 has whole passes recorded there (cuda.py).
 """
 
 import functools
@@ -14,6 +15,7 @@ import os
 import numpy as np
 
 _module = None                  # the active array module; None until the first look-up
+_kernels = _graphs = False      # whether it compiles kernels, as CuPy does; whether passes are recorded there
 _own = set(globals())           # completed at the end of the file: what belongs to this module itself
 
 
@@ -28,18 +30,23 @@ def __getattr__(name):
 def use(module):
     """Switch to "numpy", "cupy", or to any module that has their functions (the tests' stand-in device is one).
 
-    ValueError for another name; ImportError without CuPy; OSError where CuPy finds no usable GPU.
+    ValueError for another name, or an NPGAN_CUDA_GRAPH but 0 and 1; ImportError without CuPy; OSError where CuPy finds no usable GPU.
     """
-    global _module
+    global _module, _kernels, _graphs
     if module == "numpy":
         module = np
     elif module == "cupy":
         module = _cupy()
     elif isinstance(module, str):
         raise ValueError(f'NPGAN_BACKEND: "{module}" is unknown: set it to "numpy" or to "cupy"')
+    graphs = os.environ.get("NPGAN_CUDA_GRAPH", "0")
+    if graphs not in ("0", "1"):
+        raise ValueError(f'NPGAN_CUDA_GRAPH: "{graphs}" is unknown: set it to "1", or leave it out')
     for cached in set(globals()) - _own:
         del globals()[cached]
-    _module = module
+    _kernel.cache_clear()
+    _module, _kernels = module, hasattr(module, "ElementwiseKernel")
+    _graphs = _kernels and graphs == "1"
 
 
 def _cupy():
@@ -66,6 +73,18 @@ def name():
     return active().__name__
 
 
+def kernels():
+    """Whether the active array module compiles kernels, as CuPy does."""
+    active()
+    return _kernels
+
+
+def graphs():
+    """Whether passes are to be recorded as CUDA graphs (cuda.py)."""
+    active()
+    return _graphs
+
+
 def asnumpy(a):
     """A copy of `a` as a NumPy array: this is where the host waits for the device."""
     on_device = active() is not np and isinstance(a, _module.ndarray)
@@ -90,32 +109,67 @@ BLOCK = 65536                   # of an update, in numbers: few enough for theta
 
 def sigmoid(x, out=None):
     """1 / (1 + e^-x), float32 or float64, to full relative precision for x > -MOST; below, e^-MOST and not a subnormal, which is slow."""
-    xp = active()
-    y = xp.negative(x, out=out)
-    xp.minimum(y, MOST[x.dtype], out=y)
+    xp, most = active(), MOST[x.dtype]
+    if kernels():
+        kernel = _kernel("sigmoid", "T x, T most", "T y", "y = 1 / (1 + exp(-x > most ? most : -x));")
+        return kernel(x, most) if out is None else kernel(x, most, out)
+    y = xp.empty_like(x) if out is None else out
+    y.fill(-most)
+    xp.maximum(x, y, out=y)
+    xp.negative(y, out=y)
     xp.exp(y, out=y)
     y += 1
     return xp.reciprocal(y, out=y)
 
 
-def bernoulli(rng, p, out):
-    """out = 1 with probability p, else 0. On a CPU 16 random bits decide, in half the time of a float: p is rounded to 1 / 65536."""
-    if name() == "cupy":
+def relu(x, out):
+    """out = max(x, 0). On a CPU of two arrays: NumPy's maximum of an array and a number takes twice to four times as long."""
+    if kernels():
+        return _module.maximum(x, 0, out=out)
+    out.fill(0)
+    return _module.maximum(x, out, out=out)
+
+
+def largest(x, y):
+    """(m, pieces, units) bool: True where x (m, pieces, units) is y (m, units), its maximum over the pieces, for the first time."""
+    m, pieces, units = x.shape
+    if kernels():
+        first = _module.empty(x.shape, "bool")
+        _kernel("largest", "T y, raw T x, int32 pieces, int32 units", "raw bool first", """
+            bool taken = false;
+            for (int p = 0; p < pieces; p++) {
+                const long long at = ((long long)(i / units) * pieces + p) * units + i % units;
+                first[at] = !taken && x[at] == y;
+                taken = taken || first[at];
+            }""")(y, x, pieces, units, first)
+        return first
+    first = x == y.reshape(m, 1, units)
+    taken = first[:, 0].copy()
+    for p in range(1, pieces):
+        _module.greater(first[:, p], taken, out=first[:, p])        # equal, and none before it
+        taken |= first[:, p]
+    return first
+
+
+def bernoulli(rng, p, value, out):
+    """out = value with probability p, else 0. On a CPU 16 random bits decide, in half the time of a float: p is rounded to 1 / 65536."""
+    if kernels():
         rng.random(out.shape, out.dtype, out)
-        return _module.less(out, p, out=out)
-    return _module.less(rng.integers(65536, size=out.shape, dtype="uint16"), int(65536 * p + .5) or 1, out=out)
+        return _kernel("bernoulli", "T p, T value", "T u", "u = u < p ? value : T(0);")(p, value, out)
+    _module.less(rng.integers(65536, size=out.shape, dtype="uint16"), int(65536 * p + .5) or 1, out=out)
+    return _module.multiply(out, value, out=out)
 
 
 def total(a, out):
     """out = sum over i of a_i, the rows of a matrix. On a CPU 1^T a: a product of BLAS, in half of the time of a small matrix's sum."""
-    if name() == "cupy":
+    if kernels():
         return a.sum(axis=0, out=out)
     return _module.dot(_ones(_module, len(a), a.dtype), a, out=out)
 
 
 def momentum(theta, v, g, lr, mu, sign):
     """v <- mu v + lr g;  theta <- theta + sign v, in place on flat vectors of one length. lr, mu: Python floats; sign: +1 or -1."""
-    if name() == "cupy":
+    if kernels():
         return _kernel("momentum", "T g, T lr, T mu, T sign", "T v, T theta", "v = mu * v + lr * g; theta += sign * v;")(
             g, lr, mu, sign, v, theta)
     step = _module.add if sign > 0 else _module.subtract
@@ -128,7 +182,7 @@ def momentum(theta, v, g, lr, mu, sign):
 
 def adam(theta, v, s, g, lr, b1, b2, eps):
     """v <- v + (1 - b1) (g - v);  s <- s + (1 - b2) (g^2 - s);  theta <- theta + lr v / (sqrt s + eps), in place; the rest floats."""
-    if name() == "cupy":
+    if kernels():
         return _kernel("adam", "T g, T lr, T b1, T b2, T eps", "T v, T s, T theta", """
             v += (1 - b1) * (g - v);
             s += (1 - b2) * (g * g - s);
@@ -150,7 +204,7 @@ def adam(theta, v, s, g, lr, b1, b2, eps):
 
 def approach(a, b, w):
     """a <- a + w (b - a), in place on flat vectors."""
-    if name() == "cupy":
+    if kernels():
         return _kernel("approach", "T b, T w", "T a", "a += w * (b - a);")(b, w, a)
     for a, b, d in _blocks(a, b):
         _module.subtract(b, a, out=d)
@@ -161,11 +215,10 @@ def approach(a, b, w):
 def _blocks(*vectors):
     """Their blocks side by side, and as many numbers to work in: on a CPU all passes over memory become one, a block at a time."""
     n = len(vectors[0])
-    block = BLOCK if _module is np else n
-    work = _module.empty_like(vectors[0][:block])
-    for i in range(0, n, block or 1):
-        parts = [a[i:i + block] for a in vectors]
-        yield *parts, work[:len(parts[0])]
+    work = _module.empty_like(vectors[0][:BLOCK] if _module is np else vectors[0])
+    if n == len(work):
+        return [(*vectors, work)]
+    return ((*(a[i:i + BLOCK] for a in vectors), work[:n - i]) for i in range(0, n, BLOCK))
 
 
 @functools.cache

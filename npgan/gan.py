@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 from npgan import backend as xp
+from npgan.cuda import recorded
 from npgan.objectives import GAN
 from npgan.optim import steps
 
@@ -11,7 +12,8 @@ class Players:
     """G and D, and the buffers of their passes over one minibatch of m examples, made once.
 
     `g` is G's tape. `d` is D's, of 2m rows: the real examples above, the generated ones below, so that D's step is one pass.
-    `fake` is its lower half: the examples that G's step needs. `x`, `Gz` and `dGz` are D's inputs and their gradient, an example a row.
+    `fake` is its lower half: the examples that G's step needs. `x`, `Gz` and `dGz` are D's inputs and their gradient, an example a row;
+    the last two are the end of G's tape, too: G writes where D reads. `graphs` has what is recorded on a GPU (cuda.py), or is None.
     With `pack` > 1 a row of D's is that many examples side by side: D judges samples together, and sees where they are all alike
     (Lin, Khetan, Fanti, Oh 2018). With a `penalty` P (penalty.py) D ascends V - P. ValueError where G's output is not D's input,
     or D's not one logit, or m not a number of packs.
@@ -29,7 +31,8 @@ class Players:
         self.real, self.fake = self.d[:m // pack], self.d[m // pack:]
         self.z = self.g.x[0]
         self.x, self.Gz, self.dGz = (rows.reshape(m, n, *rest) for rows in (self.real.x[0], self.fake.x[0], self.fake.dx[0]))
-        self.penalty = penalty
+        self.g.x[-1], self.g.dx[-1] = self.Gz, self.dGz
+        self.penalty, self.graphs = penalty, {} if xp.graphs() and not penalty else None       # a penalty's weight may change
         if penalty:
             penalty.prepare(D, m // pack)
 
@@ -45,15 +48,14 @@ class Record(NamedTuple):
     norm_g: Any             # |grad_theta_g J|
 
 
+@recorded
 def discriminator_gradient(p, x, z):
     """D.grad = grad_theta_d V,  V = 1/m sum_i [ T(a(x_i)) - F(a(G(z_i))) ]   (equation 1: log D(x_i) + log(1 - D(G(z_i))))
 
     x (m, ...) and z (m, n). Returns V, mean D(x), mean D(G(z)). A penalty P makes D.grad the gradient of V - P; what is returned stays V.
     """
-    p.g.x[0][...] = z
+    p.z[...], p.x[...] = z, x
     p.G.forward(p.g)
-    p.x[...] = x
-    p.Gz[...] = p.g.x[-1]
     p.D.forward(p.d)
 
     o, a_x, a_Gz = p.objective, p.real.x[-1], p.fake.x[-1]
@@ -66,21 +68,21 @@ def discriminator_gradient(p, x, z):
     return (o.T(a_x).sum() - o.F(a_Gz).sum()) / m, o.D(a_x).sum() / m, o.D(a_Gz).sum() / m
 
 
+@recorded
 def generator_gradient(p, z):
     """G.grad = grad_theta_g 1/m sum_i J(a(G(z_i))),  J = log(1 - D(G(z_i))) (minimax) or -log D(G(z_i)) (non-saturating);  z (m, n)"""
-    p.g.x[0][...] = z
+    p.z[...] = z
     p.G.forward(p.g)
-    p.Gz[...] = p.g.x[-1]
     p.D.forward(p.fake)
     generator_backward(p)
 
 
+@recorded
 def generator_backward(p):
     """The chain rule of generator_gradient, from D's output on the generated examples back to G's parameters."""
     a_Gz = p.fake.x[-1]
     p.fake.dx[-1][...] = p.objective.dJ(a_Gz, p.generator_loss) / len(a_Gz)
     p.D.backward(p.fake, parameters=False)
-    p.g.dx[-1][...] = p.dGz
     p.G.backward(p.g, inputs=False)
 
 

@@ -1,9 +1,13 @@
-"""Fixtures that choose the backend: `xp` runs a test on every one, `device` on the stand-in that refuses and counts."""
+"""Fixtures that choose the backend: `xp` runs a test on every one, `device` on the stand-in that refuses and counts.
+
+"compiled" is the stand-in with kernels: what it runs, "device" need not run as well where a test is slow.
+"""
 
 import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")          # the matrices are small; read when NumPy is first imported
 
+import compiled  # noqa: E402
 import device as stand_in  # noqa: E402
 import pytest  # noqa: E402
 
@@ -32,10 +36,17 @@ def every_test_leaves_numpy_active():
     assert left == "numpy", f"the test left the backend {left!r} active"
 
 
-@pytest.fixture(params=["numpy", "device", pytest.param("cupy", marks=pytest.mark.gpu)])
+needs_compiler = pytest.mark.skipif(not compiled.COMPILER, reason="no C++ compiler, c++ or $CXX, to try the kernels with")
+STAND_INS = {"device": stand_in, "compiled": compiled}
+
+
+BACKENDS = ["numpy", "device", pytest.param("compiled", marks=needs_compiler), pytest.param("cupy", marks=pytest.mark.gpu)]
+
+
+@pytest.fixture(params=BACKENDS)
 def xp(request):
     """npgan.backend, switched to each array module in turn."""
-    backend.use(stand_in if request.param == "device" else request.param)
+    backend.use(STAND_INS.get(request.param, request.param))
     yield backend
     backend.use("numpy")
 

@@ -17,19 +17,35 @@ from collections import Counter
 
 import numpy as np
 
-counts = Counter()
-reset = counts.clear
 words = str.split
+tape = None                     # what a stream that records (compiled.py) is to do again; None while none does
+
+
+class Counts(Counter):
+    def __setitem__(self, key, value):
+        if tape is not None and key.startswith("host") and value > self[key]:
+            raise RuntimeError(f"a {key[:-1]} while a stream is capturing")
+        super().__setitem__(key, value)
+
+
+counts = Counts()
+reset = counts.clear
+
+
+def note(again):
+    if tape is not None:
+        tape.append(again)
 
 LACKING = set(words("""asmatrix bmat block busday_count char core ctypeslib datetime64 einsum_path emath errstate frompyfunc geomspace
     geterr histogram_bin_edges insert longdouble ma matrix matvec memmap multi_dot nanpercentile nanquantile ndenumerate nditer
     nested_iters object_ polydiv rec recarray seterr spacing str_ strings svdvals test timedelta64 unstack vecdot vecmat
     vector_norm void"""))                                           # NumPy has these functions, CuPy does not
-LACKING_METHODS = set(words("ctypes data flat getfield resize setfield setflags to_device"))
+LACKING_METHODS = set(words("ctypes flat getfield resize setfield setflags to_device"))
 READING = set(words("argwhere bincount choose compress extract flatnonzero histogram intersect1d nonzero setdiff1d union1d unique"))
 SHAPE_FIRST = set(words("broadcast_shapes empty full indices ones zeros"))                            # f((2, 3), ...)
 HANDING_BACK = set(words("asanyarray ascontiguousarray asfortranarray astype atleast_1d atleast_2d atleast_3d require"))
 PRODUCTS = set(words("dot matmul __matmul__ __rmatmul__"))
+CUBLAS = PRODUCTS | set(words("vdot inner outer tensordot einsum norm"))
 
 
 def __getattr__(name):
@@ -70,9 +86,22 @@ def call(f, *args, **kwargs):
             raise TypeError("take: output dtype mismatch")
     if name in PRODUCTS:
         _product(*args[:2], *args[2:] or [kwargs.get("out")])
+    if tape is not None and name in CUBLAS:
+        raise NotImplementedError("calling cuBLAS API during stream capture is currently unsupported")
     with np.errstate(all="ignore"):
         result = f(*args, **kwargs)
-    return _close(result, given, name)
+    closed = _close(result, given, name)
+    note(functools.partial(_again, f, args, kwargs, closed))
+    return closed
+
+
+def _again(f, args, kwargs, closed):
+    """The same into the same memory: where it allocated, into what it allocated."""
+    with np.errstate(all="ignore"):
+        result = f(*args, **kwargs)
+    for old, new in zip(closed, result) if isinstance(closed, (list, tuple)) else [(closed, result)]:
+        if isinstance(old, ndarray) and not np.may_share_memory(old._a, new):
+            np.copyto(old._a, new)
 
 
 def _open(x, given, operand=False):
@@ -173,8 +202,11 @@ class ndarray:
 
     def __getitem__(self, key):
         gather = any(isinstance(k, ndarray) for k in (key if isinstance(key, tuple) else (key,)))
-        part = self._a[self._key(key)]
-        return _close(part.copy() if gather else part, [self], "getitem")
+        key = self._key(key)
+        part = self._a[key]
+        part = _close(part.copy() if gather else part, [self], "getitem")
+        note(lambda: np.copyto(part._a, self._a[key]))
+        return part
 
     def __setitem__(self, key, value):
         if isinstance(value, (np.ndarray, list, tuple)):
@@ -186,7 +218,12 @@ class ndarray:
                 return                                                     # the second half of x[i] += y
         with np.errstate(all="ignore"):
             self._a[key] = value
+        note(lambda: self._a.__setitem__(key, value))
         counts["operations"] += 1
+
+    @property
+    def data(self):
+        return types.SimpleNamespace(ptr=self._a.ctypes.data)
 
     def _key(self, key):
         """The key for NumPy, by which index arrays wrap around and a single element stays an array."""

@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FLOORS = [
     {"backend"},
-    {"layers", "conv", "objectives", "penalty", "optim", "priors", "data", "theory", "metrics"},
+    {"layers", "conv", "objectives", "penalty", "optim", "priors", "data", "theory", "metrics", "cuda"},
     {"net"},
     {"gan"},
     {"gradcheck", "run", "plots", "checkpoint", "experiment"},

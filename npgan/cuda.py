@@ -1,0 +1,105 @@
+"""CUDA graphs: what is launched again and again on the same buffers is recorded once, and from then on launched whole.
+
+At m = 100 a launch costs the host more than most of them cost the GPU. NPGAN_CUDA_GRAPH=1 has both players' passes recorded, all but what
+is random, the gather of a minibatch and the updates. CuPy refuses to have a product of cuBLAS recorded; the library itself does not, and so
+it is asked here, with a handle and a workspace of our own. Not tried on a GPU yet: hence not the default.
+"""
+
+import contextlib
+import ctypes
+import functools
+import warnings
+
+from npgan import backend as xp
+
+WORKSPACE = 32 * 2 ** 20        # bytes for cuBLAS, which may not allocate while it is recorded
+
+
+def recorded(f):
+    """f(p, *arrays), of players p: where p.graphs is a dictionary, by the graph in it. What f returns, None or arrays, is copied.
+
+    For f to be recorded it must do the same each time: nothing but the numbers in p's buffers and in the arrays may change.
+    """
+    @functools.wraps(f)
+    def call(p, *arrays):
+        if p.graphs is not None and f not in p.graphs:
+            record(f, p, arrays)
+        if p.graphs is None:
+            return f(p, *arrays)
+        graph, inputs, results, _ = p.graphs[f]
+        for held, a in zip(inputs, arrays):
+            held[...] = a
+        graph.launch()
+        return results and tuple(a.copy() for a in results)
+    return call
+
+
+def record(f, p, arrays):
+    """p.graphs[f] = (graph, its own copies of the arrays, its results, the memory it works in); p.graphs = None, with a warning, if not."""
+    inputs = [a.copy() for a in arrays]
+    pool = xp.cuda.MemoryPool()                         # what the graph's arrays lie in must not serve others
+    xp.cuda.get_current_stream().synchronize()          # the stream that is recorded waits for no other
+    try:
+        stream, dot = recorder(xp.active())
+        with xp.cuda.using_allocator(pool.malloc), stream, instead(p, dot):
+            f(p, *inputs)                               # compiles kernels and fills the pool: neither can be recorded
+            stream.synchronize()
+            stream.begin_capture()
+            try:
+                results = f(p, *inputs)
+            except BaseException:
+                with contextlib.suppress(RuntimeError):
+                    stream.end_capture()
+                raise
+            graph = stream.end_capture()
+        p.graphs[f] = graph, inputs, results, pool
+    except (OSError, RuntimeError) as e:                # no cuBLAS by that name; NotImplementedError; CUDA's own
+        p.graphs = None
+        warnings.warn(f"NPGAN_CUDA_GRAPH=1: {f.__name__} cannot be recorded, so training goes on as without it: {e}", stacklevel=3)
+
+
+@contextlib.contextmanager
+def instead(p, dot):
+    """A context in which `xp.dot` is this function, and what is recorded within the recorded is simply called."""
+    vars(xp)["dot"], graphs, p.graphs = dot, p.graphs, None
+    try:
+        yield
+    finally:
+        p.graphs = graphs
+        del vars(xp)["dot"]
+
+
+@functools.cache
+def recorder(module):
+    """The stream to record on, and the matrix product that goes there. RuntimeError where cuBLAS says no."""
+    def call(name, *args):
+        if status := getattr(cublas, name)(*args):
+            raise RuntimeError(f"{name}: cuBLAS's status {status}")
+
+    def operand(a):
+        """The matrix as cuBLAS finds it, who counts down columns: its transpose as it lies, or itself to be transposed."""
+        transposed = not a.flags.c_contiguous
+        if transposed and not a.flags.f_contiguous:
+            raise NotImplementedError("a product of a matrix that lies in neither order")
+        return transposed, ctypes.c_void_p(a.data.ptr), a.shape[0 if transposed else 1]
+
+    def dot(a, b, out):
+        """out = a b, which for cuBLAS is out^T = b^T a^T"""
+        real, gemm = {"float32": (ctypes.c_float, "cublasSgemm_v2"), "float64": (ctypes.c_double, "cublasDgemm_v2")}[out.dtype.name]
+        (transpose_a, A, lda), (transpose_b, B, ldb), (_, C, ldc) = operand(a), operand(b), operand(out)
+        one, zero = real(1), real(0)
+        call(gemm, handle, int(transpose_b), int(transpose_a), b.shape[1], a.shape[0], a.shape[1],
+             ctypes.byref(one), B, ldb, A, lda, ctypes.byref(zero), C, ldc)
+        return out
+
+    module.cuda.device.get_cublas_handle()              # CuPy finds the library, and loads it
+    cublas = library(f"libcublas.so.{module.cuda.runtime.runtimeGetVersion() // 1000}")
+    stream, handle, workspace = module.cuda.Stream(non_blocking=True), ctypes.c_void_p(), module.empty(WORKSPACE, "uint8")
+    dot.workspace = workspace                           # kept as long as it is used
+    call("cublasCreate_v2", ctypes.byref(handle))
+    call("cublasSetStream_v2", handle, ctypes.c_void_p(stream.ptr))
+    call("cublasSetWorkspace_v2", handle, ctypes.c_void_p(workspace.data.ptr), ctypes.c_size_t(WORKSPACE))
+    return stream, dot
+
+
+library = ctypes.CDLL           # a test's, where there is none

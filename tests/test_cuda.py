@@ -1,0 +1,356 @@
+"""What a GPU does otherwise than NumPy: kernels, and passes recorded as CUDA graphs. Here on the stand-in that compiles and records
+(compiled.py), and the same tests on CuPy where there is a GPU."""
+
+import ctypes
+import functools
+import itertools
+import sys
+from pathlib import Path
+
+import compiled
+import device
+import numpy as np
+import pytest
+from conftest import needs_compiler
+
+from npgan import backend, cuda, gan
+from npgan.conv import Conv2d, Reshape
+from npgan.layers import Dropout, Linear, Maxout, ReLU, Sigmoid
+from npgan.net import Net
+from npgan.objectives import GENERATOR_LOSSES, OBJECTIVES
+from npgan.optim import Momentum
+from npgan.penalty import R1
+from npgan.priors import Uniform
+
+
+@pytest.fixture(params=[pytest.param("compiled", marks=needs_compiler), pytest.param("cupy", marks=pytest.mark.gpu)])
+def gpu(request, monkeypatch):
+    """An array module that compiles and records, active, and NPGAN_CUDA_GRAPH=1."""
+    monkeypatch.setenv("NPGAN_CUDA_GRAPH", "1")
+    if request.param == "compiled":
+        monkeypatch.setattr(cuda, "library", compiled.library)
+    cuda.recorder.cache_clear()
+    backend.use({"compiled": compiled}.get(request.param, request.param))
+    device.reset()
+    yield backend.active()
+    cuda.recorder.cache_clear()
+    backend.use("numpy")
+
+
+# --- Kernels ---------------------------------------------------------------------------------------------------------------
+
+TYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
+
+
+def both(f, *host):
+    """(on the active array module, by NumPy): what f makes of its arguments, and of those arrays among them that it writes into."""
+    results = []
+    for here in (True, False):
+        if not here:
+            backend.use("numpy")
+        args = [backend.asarray(a.copy()) if isinstance(a, np.ndarray) else a for a in host]
+        result = f(*args)
+        results.append([backend.asnumpy(a) for a in (*args, result) if isinstance(a, backend.ndarray)])
+    return results
+
+
+def assert_both_agree(f, *host):
+    ours, numpys = both(f, *host)
+    assert len(ours) == len(numpys) > 0
+    for a, b in zip(ours, numpys):
+        assert a.dtype == b.dtype and a.shape == b.shape
+        np.testing.assert_allclose(a, b, rtol=4 * np.finfo(b.dtype).eps if b.dtype.kind == "f" else 0)
+
+
+@TYPES
+def test_the_sigmoid_kernel_is_its_numpy_form_at_the_ends_of_the_range_too(gpu, dtype):
+    x = np.array([[-np.inf, -1e4, -700, -100, -88, -87, -1], [1e-9, 0, 1, 40, 1e4, np.inf, np.nan]], dtype)
+    assert_both_agree(lambda x: backend.sigmoid(x), x)
+    backend.use(gpu)
+    assert_both_agree(lambda x, out: backend.sigmoid(x, out=out), x, np.empty_like(x))
+
+
+@TYPES
+def test_the_relu_is_its_numpy_form(gpu, dtype):
+    x = np.array([[-np.inf, -1, -0., 0, 1, np.inf, np.nan]], dtype)
+    assert_both_agree(lambda x, out: backend.relu(x, out), x, np.empty_like(x))
+
+
+@TYPES
+@pytest.mark.parametrize("m, pieces, units", [(1, 1, 1), (3, 5, 4), (7, 2, 1), (1, 3, 6)])
+def test_the_kernel_of_the_largest_piece_is_its_numpy_form_and_a_tie_goes_to_the_first(gpu, dtype, m, pieces, units):
+    x = np.random.default_rng(0).integers(0, 3, (m, pieces, units)).astype(dtype)
+    ours, numpys = both(lambda x, y: backend.largest(x, y), x, x.max(axis=1))
+    np.testing.assert_array_equal(ours[-1], numpys[-1])
+    np.testing.assert_array_equal(ours[-1].argmax(axis=1), x.argmax(axis=1))
+    assert (ours[-1].sum(axis=1) == 1).all()
+
+
+@TYPES
+def test_the_bernoulli_kernel_gives_the_value_with_probability_p(gpu, dtype):
+    out = gpu.empty((400, 500), dtype)
+    assert backend.bernoulli(gpu.random.default_rng(1), .3, 2.5, out) is out
+    out = backend.asnumpy(out)
+    assert set(np.unique(out)) == {0, 2.5}
+    assert abs((out > 0).mean() - .3) < 4 * (.3 * .7 / out.size) ** .5
+
+
+def void(result):
+    """Nothing: the arrays that were written to are looked at."""
+
+
+@TYPES
+@pytest.mark.parametrize("n", [1, 1000])
+def test_the_update_kernels_are_their_numpy_forms(gpu, dtype, n):
+    rng = np.random.default_rng(0)
+    theta, v, g = (rng.standard_normal(n).astype(dtype) for _ in range(3))
+    for f in (lambda theta, v, g: void(backend.momentum(theta, v, g, .1, .9, -1)),
+              lambda theta, v, g: void(backend.momentum(theta, v, g, .1, .9, +1)),
+              lambda theta, v, g: void(backend.adam(theta, v, abs(v), g, .1, .9, .99, 1e-8)),
+              lambda theta, v, g: void(backend.approach(theta, v, .3))):
+        backend.use(gpu)
+        for ours, numpys in zip(*both(f, theta, v, g)):
+            np.testing.assert_allclose(ours, numpys, rtol=0, atol=16 * np.finfo(dtype).eps)
+
+
+@functools.cache
+def nvrtc():
+    """NVIDIA's run-time compiler, which needs no GPU; None where it is not installed."""
+    installed = (str(p) for path in sys.path for p in Path(path).glob("nvidia/*/lib/libnvrtc.so.1[23]"))
+    for name in ("libnvrtc.so.12", "libnvrtc.so.13", *installed):
+        try:
+            return ctypes.CDLL(name)
+        except OSError:
+            pass
+
+
+@needs_compiler
+@pytest.mark.skipif(not nvrtc(), reason="no NVRTC to compile with: pip install nvidia-cuda-nvrtc-cu12")
+@TYPES
+def test_every_kernel_compiles_as_cuda(dtype):
+    compiled.ElementwiseKernel.made.clear()
+    backend.use(compiled)
+    try:
+        x, vectors = compiled.ones((2, 3, 4), dtype), compiled.ones((4, 5), dtype)
+        backend.sigmoid(x)
+        backend.largest(x, x[:, 0])
+        backend.bernoulli(compiled.random.default_rng(0), .5, 2., x)
+        backend.momentum(*vectors[:3], .1, .5, 1)
+        backend.adam(*vectors[:4], .1, .9, .99, 1e-8)
+        backend.approach(*vectors[:2], .1)
+    finally:
+        backend.use("numpy")
+    kernels = compiled.ElementwiseKernel.made
+    assert len(kernels) == Path(backend.__file__).read_text().count('_kernel("')
+    for kernel in kernels:
+        source = ("#define QUALIFIER __global__\n" + kernel.source(dtype)).encode()
+        program, size = ctypes.c_void_p(), ctypes.c_size_t()
+        assert nvrtc().nvrtcCreateProgram(ctypes.byref(program), source, kernel.name.encode(), 0, None, None) == 0
+        status = nvrtc().nvrtcCompileProgram(program, 1, (ctypes.c_char_p * 1)(b"--gpu-architecture=compute_80"))
+        nvrtc().nvrtcGetProgramLogSize(program, ctypes.byref(size))
+        log = ctypes.create_string_buffer(size.value)
+        nvrtc().nvrtcGetProgramLog(program, log)
+        assert status == 0, f"{kernel.name}: {log.value.decode()}"
+
+
+# --- Graphs ----------------------------------------------------------------------------------------------------------------
+
+
+def players(m=4, objective="gan", loss="non-saturating", conv=False, penalty=None):
+    G = Net([Linear(5, 6), ReLU(), Linear(6, 6), ReLU(), Linear(6, 8), Sigmoid()])
+    D = Net([Dropout(.8), Linear(8, 10), Maxout(5), Dropout(.5), Linear(2, 10), Maxout(5), Dropout(.5), Linear(2, 1)], seed=1)
+    if conv:
+        G, D = Net([Linear(5, 8)]), Net([Linear(8, 8), Reshape((2, 2, 2)), Conv2d((2, 2, 2), 8, 1), Maxout(4), Reshape((8,)), Linear(8, 1)])
+    return gan.Players(G, D, m, OBJECTIVES[objective], loss, penalty=penalty)
+
+
+def trained(p, update="algorithm1", iterations=5):
+    """(statistics of each iteration, D's parameters, G's): always of the same examples and random numbers."""
+    rng = np.random.default_rng(0)
+    examples = itertools.cycle([backend.asarray(rng.random((p.m, 8), "float32")) for _ in range(3)])
+    sgd_d, sgd_g = Momentum(p.D, .1, .5), Momentum(p.G, .1, .5)
+    records = list(gan.UPDATES[update](p, examples, Uniform(), sgd_d, sgd_g, backend.default_rng(0), iterations))
+    return (np.array([[float(a) for a in record[1:]] for record in records]), *(backend.asnumpy(net.theta) for net in (p.D, p.G)))
+
+
+def without_graphs(monkeypatch):
+    monkeypatch.delenv("NPGAN_CUDA_GRAPH")
+    backend.use(backend.active())
+
+
+@pytest.mark.parametrize("update", gan.UPDATES)
+@pytest.mark.parametrize("objective, loss", list(itertools.product(OBJECTIVES, GENERATOR_LOSSES)))
+def test_recorded_passes_train_as_the_passes_do(gpu, monkeypatch, objective, loss, update):
+    p = players(4, objective, loss)
+    recorded = trained(p, update)
+    assert len(p.graphs) == 2
+    without_graphs(monkeypatch)
+    q = players(4, objective, loss)
+    assert q.graphs is None
+    for ours, expected in zip(recorded, trained(q, update)):
+        np.testing.assert_allclose(ours, expected, rtol=2e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("update, operations, allocations, recorded, launches", [
+    ("algorithm1", 142, 47, 31, 2), ("simultaneous", 113, 46, 24, 2)])
+@needs_compiler
+def test_an_iteration_of_the_papers_networks_launches_and_allocates_no_more_than_it_did(
+        monkeypatch, update, operations, allocations, recorded, launches):
+    """Each operation is a launch on a GPU, where at m = 100 launches are what an iteration costs; a graph is one launch."""
+    monkeypatch.setattr(cuda, "library", compiled.library)
+    for graphs in "01":
+        monkeypatch.setenv("NPGAN_CUDA_GRAPH", graphs)
+        cuda.recorder.cache_clear()
+        backend.use(compiled)
+        try:
+            p, x = players(), backend.asarray(np.ones((4, 8), "float32"))
+            records = gan.UPDATES[update](p, itertools.repeat(x), Uniform(), Momentum(p.D, .1, .5), Momentum(p.G, .1, .5),
+                                          backend.default_rng(0), 2)
+            next(records)
+            device.reset()
+            next(records)
+            counts = dict(device.counts)
+        finally:
+            backend.use("numpy")
+        assert counts["operations"] <= (recorded if graphs == "1" else operations)
+        assert counts["allocations"] <= (8 if graphs == "1" else allocations)
+        assert counts.get("launches of a graph", 0) == (launches if graphs == "1" else 0)
+        assert "host reads" not in counts and "host writes" not in counts
+
+
+def test_what_a_recorded_pass_returns_is_its_own_and_not_the_next_ones(gpu):
+    p, rng = players(), np.random.default_rng(0)
+    x, z = (backend.asarray(rng.random((2, 4, n), "float32")) for n in (8, 5))
+    first = gan.discriminator_gradient(p, x[0], z[0])
+    before, held = [float(a) for a in first], [x[0].copy(), z[0].copy()]
+    second = gan.discriminator_gradient(p, x[1], z[1])
+    assert [float(a) for a in first] == before != [float(a) for a in second]
+    assert all(bool((a == b).all()) for a, b in zip(held, (x[0], z[0]))), "what was given is only read"
+
+
+def test_a_recorded_pass_sees_new_parameters_and_masks(gpu):
+    p, rng = players(), np.random.default_rng(0)
+    x, z = (backend.asarray(rng.random((4, n), "float32")) for n in (8, 5))
+    V = [float(gan.discriminator_gradient(p, x, z)[0])]
+    p.D.theta *= 2
+    V.append(float(gan.discriminator_gradient(p, x, z)[0]))
+    p.G.theta *= 3
+    V.append(float(gan.discriminator_gradient(p, x, z)[0]))
+    p.D.draw(p.d, backend.default_rng(5))
+    V.append(float(gan.discriminator_gradient(p, x, z)[0]))
+    assert len(set(V)) == 4
+    p.graphs = None
+    assert float(gan.discriminator_gradient(p, x, z)[0]) == pytest.approx(V[-1], rel=1e-6)
+
+
+@pytest.mark.parametrize("m, n, k", [(1, 1, 1), (4, 3, 2), (5, 1, 3), (1, 4, 1), (2, 7, 1), (1, 1, 6)])
+@TYPES
+def test_the_product_for_a_graph_is_the_product_of_matrices_as_they_lie_transposed_and_as_rows_of_larger_ones(gpu, m, n, k, dtype):
+    stream, dot = cuda.recorder(backend.active())
+    rng = np.random.default_rng(0)
+
+    def lying(rows, columns):
+        """The matrix on the device: by rows, by columns, and as the last rows of a larger one."""
+        a = rng.standard_normal((rows, columns)).astype(dtype)
+        return a, (backend.asarray(a), backend.asarray(a.T.copy()).T, backend.asarray(np.concatenate([a, a]))[rows:])
+
+    (a, all_a), (b, all_b) = lying(m, n), lying(n, k)
+    for A, B in itertools.product(all_a, all_b):
+        out = backend.asarray(np.full((m, k), np.nan, dtype))
+        backend.active().cuda.get_current_stream().synchronize()
+        with stream:
+            assert dot(A, B, out=out) is out
+        stream.synchronize()
+        np.testing.assert_allclose(backend.asnumpy(out), a @ b, rtol=0, atol=64 * np.finfo(dtype).eps)
+
+
+def test_a_matrix_that_lies_in_neither_order_is_not_recorded(gpu):
+    _, dot = cuda.recorder(backend.active())
+    a = backend.asarray(np.ones((4, 6), "float32"))
+    with pytest.raises(NotImplementedError, match="neither order"):
+        dot(a[:, ::2], a[:3], out=backend.asarray(np.ones((4, 6), "float32")))
+
+
+def test_a_pass_that_cannot_be_recorded_runs_as_it_is_and_a_warning_says_why(gpu, monkeypatch):
+    p = players(conv=True)
+    with pytest.warns(UserWarning, match="NPGAN_CUDA_GRAPH=1: discriminator_gradient cannot be recorded.*cuBLAS") as said:
+        recorded = trained(p)
+    assert len(said) == 1
+    assert p.graphs is None
+    assert getattr(backend.dot, "__module__", "") != "npgan.cuda", "CuPy's own product is back"
+    without_graphs(monkeypatch)
+    for ours, expected in zip(recorded, trained(players(conv=True))):
+        np.testing.assert_allclose(ours, expected, rtol=2e-4, atol=1e-6)
+
+
+@needs_compiler
+@pytest.mark.parametrize("failing", ["library", "status"])
+def test_a_cublas_that_is_missing_or_says_no_is_a_warning(monkeypatch, failing):
+    class Refusing(compiled.library):
+        def __getattr__(self, name):
+            return (lambda *args: 13) if name == "cublasSetStream_v2" else super().__getattr__(name)
+
+    monkeypatch.setenv("NPGAN_CUDA_GRAPH", "1")
+    if failing == "status":
+        monkeypatch.setattr(cuda, "library", Refusing)
+    cuda.recorder.cache_clear()
+    backend.use(compiled)
+    p = players()
+    with pytest.warns(UserWarning, match="cublasSetStream_v2: cuBLAS's status 13" if failing == "status" else "libcublas.so.12"):
+        trained(p)
+    backend.use("numpy")
+    assert p.graphs is None
+
+
+def test_players_with_a_penalty_are_not_recorded_for_its_weight_may_change(gpu):
+    assert players(penalty=R1(1.)).graphs is None
+
+
+def test_numpy_records_nothing(monkeypatch):
+    monkeypatch.setenv("NPGAN_CUDA_GRAPH", "1")
+    backend.use("numpy")
+    assert not backend.graphs() and players().graphs is None
+
+
+@pytest.mark.parametrize("value", ["yes", "", "2"])
+def test_another_value_of_the_variable_is_a_sentence(monkeypatch, value):
+    monkeypatch.setenv("NPGAN_CUDA_GRAPH", value)
+    with pytest.raises(ValueError, match=f'^NPGAN_CUDA_GRAPH: "{value}" is unknown: set it to "1", or leave it out$'):
+        backend.use("numpy")
+
+
+# --- The stand-in itself ---------------------------------------------------------------------------------------------------
+
+
+@needs_compiler
+@pytest.mark.parametrize("refused", [lambda a: float(a[0, 0]), lambda a: compiled.asarray(np.ones(2)), lambda a: compiled.dot(a, a),
+                                     lambda a: a @ a, lambda a: bool(a.sum() > 0), lambda a: compiled.vdot(a, a)])
+def test_what_cannot_be_recorded_on_a_gpu_is_refused_here(refused):
+    a, stream = compiled.ones((2, 2)), compiled.Stream(non_blocking=True)
+    with stream:
+        stream.begin_capture()
+        try:
+            with pytest.raises(RuntimeError):
+                refused(a)
+        finally:
+            stream.end_capture()
+    refused(a)
+
+
+@needs_compiler
+def test_a_graph_does_all_of_it_again_on_the_same_memory():
+    a, b, stream = compiled.ones((2, 3)), compiled.zeros(3), compiled.Stream(non_blocking=True)
+    kernel = compiled.ElementwiseKernel("T x, T c", "T y", "y = c * x;", "scaled")
+    with stream:
+        stream.begin_capture()
+        c = kernel(a, 3.)
+        b[...] = c[1]
+        b += 1
+        total = b.sum()
+        low, high = compiled.split(b.reshape(3, 1)[:2], 2)
+        picked = a[compiled.arange(1)]
+        graph = stream.end_capture()
+    a[...] = 5
+    graph.launch()
+    assert (c.tolist(), b.tolist(), float(total)) == ([[15.] * 3] * 2, [16.] * 3, 48.)
+    assert (low.tolist(), high.tolist(), picked.tolist()) == ([[16.]], [[16.]], [[5.] * 3])
