@@ -3,11 +3,12 @@
 # backends and with passes recorded as CUDA graphs, the races against PyTorch (what fails there is passed over), then the paper's whole run and
 # the quick presets. Run it from the project's folder in an environment with CuPy; results go to $OUT (default runs/gpu).
 set -euo pipefail
+status=0
 out=${OUT:-runs/gpu}
 mkdir -p "$out"
 nvidia-smi -L | tee "$out/machine.txt"
-NPGAN_BACKEND=cupy python -m npgan.gradcheck | tee "$out/gradcheck.txt"
-python -m pytest -m gpu | tee "$out/tests.txt"
+NPGAN_BACKEND=cupy python -m npgan.gradcheck | tee "$out/gradcheck.txt" || status=1
+python -m pytest -m gpu | tee "$out/tests.txt" || status=1        # told at the end: what can be measured is measured
 for backend in numpy cupy; do                 # the same first iterations on both: V must tell the same story
   NPGAN_BACKEND=$backend python examples/mnist.py --preset paper --epochs 2 --quiet --out "$out/$backend" | tee "$out/$backend.txt"
 done
@@ -29,3 +30,4 @@ python examples/faces.py --quiet --out "$out/faces" | tee "$out/faces.txt" || tr
 for model in fully-connected convolutional; do
   python examples/cifar10.py --model "$model" --quiet --out "$out/cifar10-$model" | tee "$out/cifar10-$model.txt" || true
 done
+exit $status

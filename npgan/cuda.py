@@ -2,7 +2,8 @@
 
 At m = 100 a launch costs the host more than most of them cost the GPU. NPGAN_CUDA_GRAPH=1 has both players' passes recorded, all but what
 is random, the gather of a minibatch and the updates. CuPy refuses to have a product of cuBLAS recorded; the library itself does not, and so
-it is asked here, with a handle and a workspace of our own. Not tried on a GPU yet: hence not the default.
+it is asked here, with a handle and a workspace of our own (and in float32, whatever CUPY_TF32 says). Convolutions, whose products are
+batched, cannot be recorded yet. Not tried on a GPU: hence not the default.
 """
 
 import contextlib
@@ -10,23 +11,34 @@ import ctypes
 import functools
 import warnings
 
+import numpy as np
+
 from npgan import backend as xp
 
 WORKSPACE = 32 * 2 ** 20        # bytes for cuBLAS, which may not allocate while it is recorded
+GEMM = {np.dtype("float32"): (ctypes.c_float, "cublasSgemm_v2"), np.dtype("float64"): (ctypes.c_double, "cublasDgemm_v2")}
+MOST = 16                       # recordings of one pair of players
 
 
 def recorded(f):
     """f(p, *arrays), of players p: where p.graphs is a dictionary, by the graph in it. What f returns, None or arrays, is copied.
 
-    For f to be recorded it must do the same each time: nothing but the numbers in p's buffers and in the arrays may change.
+    For f to be recorded it must do the same each time: but for the numbers in p's buffers and in the arrays, and for p's objective,
+    generator loss and penalty's weight, each of which has its own recording.
     """
     @functools.wraps(f)
     def call(p, *arrays):
-        if p.graphs is not None and f not in p.graphs:
-            record(f, p, arrays)
         if p.graphs is None:
             return f(p, *arrays)
-        graph, inputs, results, _ = p.graphs[f]
+        key = f, p.objective, p.generator_loss, p.penalty and p.penalty.weight
+        if key not in p.graphs:
+            try:
+                p.graphs[key] = record(f, p, arrays)
+            except (OSError, RuntimeError, MemoryError) as e:       # no cuBLAS; what cannot be recorded; CUDA's own, and the pool's
+                p.graphs = None
+                warnings.warn(f"NPGAN_CUDA_GRAPH=1: {f.__name__} cannot be recorded, so training goes on as without it: {e}", stacklevel=2)
+                return f(p, *arrays)
+        graph, inputs, results, _ = p.graphs[key]
         for held, a in zip(inputs, arrays):
             held[...] = a
         graph.launch()
@@ -35,27 +47,24 @@ def recorded(f):
 
 
 def record(f, p, arrays):
-    """p.graphs[f] = (graph, its own copies of the arrays, its results, the memory it works in); p.graphs = None, with a warning, if not."""
-    inputs = [a.copy() for a in arrays]
+    """(graph, its own copies of the arrays, its results, the memory it works in). RuntimeError where something in f cannot be recorded."""
+    if len(p.graphs) == MOST:
+        raise RuntimeError(f"objective, generator loss or the penalty's weight change too often, {MOST} times so far")
+    stream, dot = recorder(xp.active())
+    inputs = [a.astype(p.D.dtype) for a in arrays]
     pool = xp.cuda.MemoryPool()                         # what the graph's arrays lie in must not serve others
     xp.cuda.get_current_stream().synchronize()          # the stream that is recorded waits for no other
-    try:
-        stream, dot = recorder(xp.active())
-        with xp.cuda.using_allocator(pool.malloc), stream, instead(p, dot):
-            f(p, *inputs)                               # compiles kernels and fills the pool: neither can be recorded
-            stream.synchronize()
-            stream.begin_capture()
-            try:
-                results = f(p, *inputs)
-            except BaseException:
-                with contextlib.suppress(RuntimeError):
-                    stream.end_capture()
-                raise
-            graph = stream.end_capture()
-        p.graphs[f] = graph, inputs, results, pool
-    except (OSError, RuntimeError) as e:                # no cuBLAS by that name; NotImplementedError; CUDA's own
-        p.graphs = None
-        warnings.warn(f"NPGAN_CUDA_GRAPH=1: {f.__name__} cannot be recorded, so training goes on as without it: {e}", stacklevel=3)
+    with xp.cuda.using_allocator(pool.malloc), stream, instead(p, dot):
+        f(p, *inputs)                                   # compiles kernels, which cannot be recorded, and fills the pool
+        stream.synchronize()
+        stream.begin_capture()
+        try:
+            results = f(p, *inputs)
+        except BaseException:
+            with contextlib.suppress(RuntimeError):
+                stream.end_capture()
+            raise
+        return stream.end_capture(), inputs, results, pool
 
 
 @contextlib.contextmanager
@@ -79,16 +88,17 @@ def recorder(module):
     def operand(a):
         """The matrix as cuBLAS finds it, who counts down columns: its transpose as it lies, or itself to be transposed."""
         transposed = not a.flags.c_contiguous
-        if transposed and not a.flags.f_contiguous:
-            raise NotImplementedError("a product of a matrix that lies in neither order")
-        return transposed, ctypes.c_void_p(a.data.ptr), a.shape[0 if transposed else 1]
+        return int(transposed), ctypes.c_void_p(a.data.ptr), a.shape[0 if transposed else 1]
 
     def dot(a, b, out):
         """out = a b, which for cuBLAS is out^T = b^T a^T"""
-        real, gemm = {"float32": (ctypes.c_float, "cublasSgemm_v2"), "float64": (ctypes.c_double, "cublasDgemm_v2")}[out.dtype.name]
+        if not (out.flags.c_contiguous and all(x.flags.c_contiguous or x.flags.f_contiguous for x in (a, b))
+                and a.dtype == b.dtype == out.dtype and out.dtype in GEMM):
+            raise NotImplementedError("a product of matrices that lie in neither order, or are of two dtypes")
+        real, gemm = GEMM[out.dtype]
         (transpose_a, A, lda), (transpose_b, B, ldb), (_, C, ldc) = operand(a), operand(b), operand(out)
         one, zero = real(1), real(0)
-        call(gemm, handle, int(transpose_b), int(transpose_a), b.shape[1], a.shape[0], a.shape[1],
+        call(gemm, handle, transpose_b, transpose_a, b.shape[1], a.shape[0], a.shape[1],
              ctypes.byref(one), B, ldb, A, lda, ctypes.byref(zero), C, ldc)
         return out
 

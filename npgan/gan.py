@@ -16,7 +16,7 @@ class Players:
     the last two are the end of G's tape, too: G writes where D reads. `graphs` has what is recorded on a GPU (cuda.py), or is None.
     With `pack` > 1 a row of D's is that many examples side by side: D judges samples together, and sees where they are all alike
     (Lin, Khetan, Fanti, Oh 2018). With a `penalty` P (penalty.py) D ascends V - P. ValueError where G's output is not D's input,
-    or D's not one logit, or m not a number of packs.
+    or D's not one logit, or their dtypes are two, or m not a number of packs.
     """
 
     def __init__(self, G, D, m, objective=GAN, generator_loss="non-saturating", pack=1, penalty=None):
@@ -24,6 +24,8 @@ class Players:
         if D.shapes[0] != (pack * n, *rest) or D.shapes[-1] != (1,):
             raise ValueError(f"D must take {(pack * n, *rest)}, since G ends in {G.shapes[-1]} and pack = {pack}, and end in one logit "
                              f"(1,): it takes {D.shapes[0]} and ends in {D.shapes[-1]}")
+        if G.dtype != D.dtype:
+            raise ValueError(f"G is {G.dtype} and D {D.dtype}: one writes where the other reads, so make both of one dtype")
         if m % pack:
             raise ValueError(f"m = {m} examples do not make packs of {pack}")
         self.G, self.D, self.m, self.objective, self.generator_loss = G, D, m, objective, generator_loss
@@ -32,7 +34,7 @@ class Players:
         self.z = self.g.x[0]
         self.x, self.Gz, self.dGz = (rows.reshape(m, n, *rest) for rows in (self.real.x[0], self.fake.x[0], self.fake.dx[0]))
         self.g.x[-1], self.g.dx[-1] = self.Gz, self.dGz
-        self.penalty, self.graphs = penalty, {} if xp.graphs() and not penalty else None       # a penalty's weight may change
+        self.penalty, self.graphs = penalty, {} if xp.graphs() else None
         if penalty:
             penalty.prepare(D, m // pack)
 

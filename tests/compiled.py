@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import tempfile
 import types
+import weakref
 from pathlib import Path
 
 import device
@@ -104,36 +105,55 @@ def compiled(source, name):
 
 
 class Stream:
-    current = []
+    """Waits for no other: one is entered when the work before is done, and records when its own is, into a pool of its own."""
+
+    stack = []
 
     def __init__(self, non_blocking=False):
-        self.non_blocking, self.ptr = non_blocking, id(self)
+        self.non_blocking, self.ptr, self.done = non_blocking, id(self), 0
 
     def __enter__(self):
-        self.current.append(self)
+        if current().done != device.Counts.ticks:
+            raise AssertionError("what is under way on the other stream may still write")
+        self.stack.append(self)
+        self.entered = self.done = device.Counts.ticks
 
     def __exit__(self, *error):
-        self.current.pop()
+        self.stack.pop()
 
     def synchronize(self):
-        if device.tape is not None and self in self.current:
+        if device.tape is not None and self in self.stack:
             raise RuntimeError("cudaErrorStreamCaptureUnsupported")
+        self.done = device.Counts.ticks
 
     def begin_capture(self):
-        if not self.non_blocking or self.current[-1:] != [self]:
+        if not self.non_blocking or current() is not self:
             raise RuntimeError("cannot capture on this stream, or it is not the current one")
+        if not self.entered < self.done == device.Counts.ticks:
+            raise AssertionError("kernels are compiled before, and what that launched is waited for")
+        if not pools:
+            raise AssertionError("the default pool gives the graph's memory to others")
         device.tape = []
 
     def end_capture(self):
-        graph, device.tape = Graph(device.tape), None
+        graph, device.tape = Graph(device.tape, pools[-1]), None
         return graph
 
 
+null = Stream()
+
+
+def current():
+    return Stream.stack[-1] if Stream.stack else null
+
+
 class Graph:
-    def __init__(self, tape):
-        self.tape = tape
+    def __init__(self, tape, pool):
+        self.tape, self.pool = tape, weakref.ref(pool)
 
     def launch(self):
+        if not self.pool():
+            raise AssertionError("the memory that the graph works in has been freed")
         device.counts["launches of a graph"] += 1
         for again in self.tape:
             again()
@@ -144,14 +164,21 @@ class MemoryPool:
         raise AssertionError("host memory serves here")
 
 
+pools = []
+
+
 @contextlib.contextmanager
 def using_allocator(malloc):
-    yield
+    pools.append(malloc.__self__)
+    try:
+        yield
+    finally:
+        pools.pop()
 
 
 handles = []
 cuda = types.SimpleNamespace(
-    Stream=Stream, MemoryPool=MemoryPool, using_allocator=using_allocator, get_current_stream=lambda: (Stream.current or [Stream()])[-1],
+    Stream=Stream, MemoryPool=MemoryPool, using_allocator=using_allocator, get_current_stream=current,
     device=types.SimpleNamespace(get_cublas_handle=lambda: handles.append(0)),
     runtime=types.SimpleNamespace(runtimeGetVersion=lambda: 12090))
 
@@ -190,6 +217,8 @@ class library:
         function = getattr(ctypes.CDLL(path), name)
 
         def call(*args):
+            if name == "cublasSetWorkspace_v2":
+                library.workspace = args[1].value
             status = function(*args)
             device.note(lambda: function(*args))
             device.counts["operations"] += 1

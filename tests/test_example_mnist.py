@@ -283,8 +283,9 @@ def test_a_damaged_checkpoint_is_named_when_resuming(data, tmp_path):
 
 
 def test_an_unknown_backend_is_one_sentence_and_status_2(data, tmp_path):
-    done = shell("--data", data, "--out", tmp_path, NPGAN_BACKEND="torch")
+    done = shell("--data", data, "--out", tmp_path / "run", NPGAN_BACKEND="torch")
     assert done.returncode == 2 and 'NPGAN_BACKEND: "torch" is unknown' in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists() and done.stdout == "", "nothing is read or made before"
 
 
 def test_help_explains_every_option_and_gives_the_defaults():

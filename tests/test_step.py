@@ -311,6 +311,8 @@ def test_players_that_do_not_fit_are_refused_with_their_shapes():
             gan.Players(G, D, 5)
     with pytest.raises(ValueError, match=r"D must take \(6,\), since G ends in \(3,\) and pack = 2"):
         gan.Players(Net([Linear(2, 3)]), Net([Linear(3, 1)]), 6, pack=2)
+    with pytest.raises(ValueError, match="G is float32 and D float64: one writes where the other reads"):
+        gan.Players(Net([Linear(2, 3)]), Net([Linear(3, 1)], "float64"), 5)
     with pytest.raises(ValueError, match="m = 5 examples do not make packs of 2"):
         gan.Players(Net([Linear(2, 3)]), Net([Linear(6, 1)]), 5, pack=2)
 
