@@ -184,6 +184,21 @@ def test_a_changed_or_shortened_file_is_images_or_a_value_error_that_names_it(si
             assert all(x.shape[1:] == (2304,) and 0 <= x.min() and x.max() <= 1 and len(x) == len(y) for x, y in zip(d[2:5], d[5:]))
 
 
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("at, value", [(-39, 8), (8, 0), (9, 1)], ids=["complex, with no second part", "type 0", "type 258"])
+def test_an_array_at_which_scipys_reader_would_end_the_process_is_refused(sio, tmp_path, at, value, packed):
+    out = io.BytesIO()
+    sio.savemat(out, database(10))
+    content = bytearray(out.getvalue())
+    content[content.find(b"images") + at] = value
+    if packed:                                          # the file's one element more: the others as they are
+        size, = struct.unpack_from("<I", content, 132)
+        element = zlib.compress(content[128:136 + size])
+        content[128:136 + size] = struct.pack("<2I", 15, len(element)) + element
+    (tmp_path / "x.mat").write_bytes(content)
+    assert "images does not hold what it should" in refused(lambda: tfd.load(tmp_path / "x.mat"), tmp_path / "x.mat")
+
+
 @patient
 @given(st.binary(max_size=300) | st.binary(max_size=300).map((b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM").__add__))
 def test_arbitrary_bytes_are_no_mat_file(sio, tmp_path_factory, content):

@@ -10,6 +10,7 @@ brought to 48x48 by Pillow's LANCZOS filter. Their five folds are a function of 
 
 import math
 import os
+import struct
 import warnings
 import zlib
 from pathlib import Path
@@ -25,6 +26,7 @@ UNLABELLED, TRAIN, VALID, TEST = range(4)           # in `folds`
 COUNTS = 98_058, 4_178                              # the database's unlabelled and labelled images
 OLIVETTI_CRC = 0xb0857f2f                           # CRC-32 of the 400 images
 KINDS = {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)} | {"single", "double"}    # MATLAB's names of numbers
+NUMBERS = {1, 2, 3, 4, 5, 6, 7, 9, 12, 13}                  # and its codes of them in a file
 SUFFIXES = {".png", ".jpg", ".jpeg", ".pgm"}
 MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}          # eight bits and fewer to a channel
 MOST = 1 << 26                                      # pixels in one image
@@ -135,6 +137,8 @@ def _mat(path, seed):
     for name in wanted:
         if shapes[name] not in expected[name] or math.prod(shapes[name]) > most:
             raise ValueError(f"{path}: {name} has the shape {shapes[name]}, expected {expected[name][0]}, within the size of the file")
+    for name in _scipy(path, lambda: list(_traps(path, wanted))):
+        raise ValueError(f"{path}: {name} does not hold what it should, whole numbers")
     arrays = _scipy(path, lambda: scipy.io.loadmat(path, variable_names=wanted))
     faces, *rest = (_whole(path, name, arrays.get(name), shapes[name], *limits) for name, limits in
                     zip(wanted, [(0, 255), (UNLABELLED, TEST), (-1, 7)]))
@@ -147,6 +151,30 @@ def _mat(path, seed):
     unlabelled = np.count_nonzero(folds[:, 0] == UNLABELLED)
     name = "tfd" if (unlabelled, n - unlabelled) == COUNTS else path.stem
     return name, faces, folds, np.maximum(labels.reshape(n), 0).astype(np.uint8)
+
+
+def _traps(path, wanted):
+    """The wanted arrays that say their numbers are complex, or of no known type: there SciPy's reader can end the process."""
+    with open(path, "rb") as file:
+        order = {b"IM": "<", b"MI": ">"}.get(file.read(128)[126:])          # of MATLAB 5; 4 has none, and no such trap
+        while order and len(tag := file.read(8)) == 8:
+            packed, size = struct.unpack(order + "2I", tag)
+            start = file.tell()
+            element = file.read(min(size, 4096))
+            if packed == 15:
+                element = zlib.decompressobj().decompress(element, 4096)[8:]
+            file.seek(start + size)
+            parts, at = [], 0
+            while len(parts) < 3 and len(element) >= at + 8:                # flags, dimensions, name: each a type, a size, and its bytes
+                kind, n = struct.unpack_from(order + "2I", element, at)
+                at += 4 if kind >> 16 else 8                                # up to four bytes lie within the eight
+                n = kind >> 16 or n
+                parts.append(element[at:at + n])
+                at += 4 if kind >> 16 else -(-n // 8) * 8
+            if len(parts) == 3 and parts[2].decode("latin-1") in wanted and (
+                    struct.unpack_from(order + "I", parts[0])[0] & 0x800
+                    or struct.unpack_from(order + "I", element, at)[0] & 0xFFFF not in NUMBERS):
+                yield parts[2].decode("latin-1")
 
 
 def _scipy(path, read):
