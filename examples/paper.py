@@ -194,4 +194,4 @@ def parzen(path, scored):
 
 
 if __name__ == "__main__":
-    run.command(parser(), main)
+    run.command(parser(), main, arrays=False)

@@ -110,10 +110,9 @@ BLOCK = 65536                   # of an update, in numbers: few enough for theta
 def sigmoid(x, out=None):
     """1 / (1 + e^-x), float32 or float64, to full relative precision for x > -MOST; below, e^-MOST and not a subnormal, which is slow."""
     xp, most = active(), MOST[x.dtype]
-    if kernels():
-        kernel = _kernel("sigmoid", "T x, T most", "T y", "y = 1 / (1 + exp(-x > most ? most : -x));")
-        return kernel(x, most) if out is None else kernel(x, most, out)
     y = xp.empty_like(x) if out is None else out
+    if kernels():
+        return _kernel("sigmoid", "T x, T most", "T y", "y = 1 / (1 + exp(-x > most ? most : -x));")(x, most, y)
     y.fill(-most)
     xp.maximum(x, y, out=y)
     xp.negative(y, out=y)

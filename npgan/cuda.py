@@ -18,6 +18,7 @@ from npgan import backend as xp
 WORKSPACE = 32 * 2 ** 20        # bytes for cuBLAS, which may not allocate while it is recorded
 GEMM = {np.dtype("float32"): (ctypes.c_float, "cublasSgemm_v2"), np.dtype("float64"): (ctypes.c_double, "cublasDgemm_v2")}
 MOST = 16                       # recordings of one pair of players
+library = ctypes.CDLL           # or the tests' own cuBLAS
 
 
 def recorded(f):
@@ -70,12 +71,13 @@ def record(f, p, arrays):
 @contextlib.contextmanager
 def instead(p, dot):
     """A context in which `xp.dot` is this function, and what is recorded within the recorded is simply called."""
-    vars(xp)["dot"], graphs, p.graphs = dot, p.graphs, None
+    graphs, p.graphs = p.graphs, None
+    vars(xp)["dot"] = dot
     try:
         yield
     finally:
-        p.graphs = graphs
         del vars(xp)["dot"]
+        p.graphs = graphs
 
 
 @functools.cache
@@ -110,6 +112,3 @@ def recorder(module):
     call("cublasSetStream_v2", handle, ctypes.c_void_p(stream.ptr))
     call("cublasSetWorkspace_v2", handle, ctypes.c_void_p(workspace.data.ptr), ctypes.c_size_t(WORKSPACE))
     return stream, dot
-
-
-library = ctypes.CDLL           # a test's, where there is none

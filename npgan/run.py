@@ -267,11 +267,15 @@ def outcome(receiver, process, job):
     return result
 
 
-def command(parser, main):
-    """A program's end: exit with what main(options) returns; with one sentence and 2 for what the user can mend, 130 at Ctrl-C."""
+def command(parser, main, arrays=True):
+    """A program's end: exit with what main(options) returns; with one sentence and 2 for what the user can mend, 130 at Ctrl-C.
+
+    Without `arrays` it computes with none, and needs no backend.
+    """
     options = vars(parser.parse_args())
     try:
-        xp.active()                                                     # refused, if at all, before anything is made
+        if arrays:
+            xp.active()                                                 # refused, if at all, before anything is made
         sys.exit(main(options))
     except EXPECTED as e:
         print(f"{os.path.basename(sys.argv[0])}: {e}", file=sys.stderr)

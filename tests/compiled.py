@@ -81,7 +81,7 @@ class ElementwiseKernel:
             flat.append(b)
         steps = [0 if a.size == 1 else a.itemsize for a in flat]
         n = len(flat)
-        function = compiled(self.source(T), self.name)
+        function = getattr(compiled(self.source(T), self.name), self.name)
         function(ctypes.c_longlong(int(np.prod(shape))), (ctypes.c_void_p * n)(*(a.ctypes.data for a in flat)),
                  (ctypes.c_longlong * n)(*steps))
         for a, b in back:
@@ -90,15 +90,13 @@ class ElementwiseKernel:
 
 @functools.cache
 def compiled(source, name):
-    """The function of that name."""
+    """The library of that source."""
     path = Path(folder.name, f"{name}-{len(os.listdir(folder.name))}")
     text = f"#include <cmath>\n#include <cstring>\nusing namespace std;\n#define QUALIFIER\n{source}"
     path.with_suffix(".cpp").write_text(text)
     subprocess.run([COMPILER, "-O1", "-ffp-contract=off", "-shared", "-fPIC", path.with_suffix(".cpp"), "-o", path.with_suffix(".so")],
                    check=True, capture_output=True)
-    function = getattr(ctypes.CDLL(path.with_suffix(".so")), name)
-    function.restype = ctypes.c_int
-    return function
+    return ctypes.CDLL(path.with_suffix(".so"))
 
 
 # --- Streams that record ---------------------------------------------------------------------------------------------------
@@ -201,7 +199,6 @@ template <typename T> int gemm(handle *h, int ta, int tb, int m, int n, int k, c
 #define GEMM(name, T) extern "C" int name(handle *h, int ta, int tb, int m, int n, int k, const T *alpha, const T *A, int lda, \\
     const T *B, int ldb, const T *beta, T *C, int ldc) { return gemm<T>(h, ta, tb, m, n, k, alpha, A, lda, B, ldb, beta, C, ldc); }
 GEMM(cublasSgemm_v2, float) GEMM(cublasDgemm_v2, double)
-extern "C" int cublas() { return 0; }
 """
 
 
@@ -210,11 +207,10 @@ class library:
 
     def __init__(self, name):
         assert name == "libcublas.so.12" and handles, "CuPy loads the library"
-        compiled(CUBLAS, "cublas")
+        self.cublas = compiled(CUBLAS, "cublas")
 
     def __getattr__(self, name):
-        path = next(p for p in Path(folder.name).glob("cublas-*.so"))
-        function = getattr(ctypes.CDLL(path), name)
+        function = getattr(self.cublas, name)
 
         def call(*args):
             if name == "cublasSetWorkspace_v2":

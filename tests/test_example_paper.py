@@ -51,6 +51,11 @@ def test_the_page_holds_every_runs_sheet_and_mnists_interpolation_and_the_table_
     assert (tmp_path / "page" / "parzen.png").exists()
 
 
+def test_it_needs_no_backend(tmp_path):
+    done = programs.shell("paper", "--mnist", a_run(tmp_path / "run", (9, 9, 9)), "--out", tmp_path / "page", NPGAN_BACKEND="torch")
+    assert done.returncode == 0 and (tmp_path / "page" / "paper.png").exists(), done.stderr
+
+
 def test_several_seeds_are_a_mean_and_its_standard_error(tmp_path):
     folders = [a_run(tmp_path / str(seed), (9, 9, 9), seed, ll) for seed, ll in enumerate((220., 224., 231.))]
     assert example.main(settings(tmp_path / "page", mnist=folders)) == 0
