@@ -8,8 +8,8 @@ import numpy as np
 import race
 
 from npgan import backend as xp
-from npgan import run
 from npgan.conv import Conv2d, ConvTranspose2d, MaxPool
+from npgan.runs import options
 
 
 def layers():
@@ -81,22 +81,22 @@ class Torch:
 
 
 def parser():
-    p = race.options(__doc__, 5)
-    p.add_argument("--batch-size", type=run.number(int, 1), default=128, metavar="M", help="m (default 128)")
+    p = race.parser(__doc__, 5)
+    p.add_argument("--batch-size", type=options.number(int, 1), default=128, metavar="M", help="m (default 128)")
     return p
 
 
-def main(given):
+def main(args):
     torch, result = race.need("torch"), []
-    with race.pinned(given["threads"]) as threads:
+    with race.pinned(args.threads) as threads:
         for name, (layer, inputs) in layers().items():
-            ours = Ours(layer, inputs, given["batch_size"])
+            ours = Ours(layer, inputs, args.batch_size)
             theirs = Torch(torch, ours)
             ours(), theirs()
             difference = theirs.disagreement(ours)
             if not difference < 1e-5:
                 raise ValueError(f"{name}: y or a gradient of npgan and PyTorch differs by {difference:.1e}: this would be no race")
-            row = race.summary(race.race({"ours": ours, "torch_eager": theirs}, given["rounds"]))
+            row = race.summary(race.race({"ours": ours, "torch_eager": theirs}, args.rounds))
             result.append({"layer": name, **row, "ratio_eager": row["torch_eager_ms"] / row["ours_ms"], "difference": difference,
                            "workspace_MiB": race.workspace(ours)})
     total = {key: sum(row[key] for row in result) for key in ("ours_ms", "torch_eager_ms")}
@@ -108,12 +108,12 @@ def main(given):
         cells = (f"{row[f'{name}_ms']:10.1f} {q:18}" for name, q in zip(("ours", "torch_eager"), quartiles))
         return f"{row.get('layer', 'sum of medians'):18}{''.join(cells)}{row['ratio_eager']:14.2f}"
 
-    race.show(given, {"m": given["batch_size"], "layers": result, **total, "threads": threads, "machine": race.machine()}, [
-        f"m = {given['batch_size']}, forward and backward; y and gradients agree to {max(row['difference'] for row in result):.1e}; "
-        f"median and quartiles of {given['rounds']} turns, ms", f"{'':18}{'ours':>10}{'':19}{'PyTorch':>10}{'':19}PyTorch / ours",
+    race.show(args, {"m": args.batch_size, "layers": result, **total, "threads": threads, "machine": race.machine()}, [
+        f"m = {args.batch_size}, forward and backward; y and gradients agree to {max(row['difference'] for row in result):.1e}; "
+        f"median and quartiles of {args.rounds} turns, ms", f"{'':18}{'ours':>10}{'':19}{'PyTorch':>10}{'':19}PyTorch / ours",
         *(f"{line(row)}   workspace {row['workspace_MiB']:.1f} MiB" for row in result), line(total)])
     return 0
 
 
 if __name__ == "__main__":
-    run.command(parser(), main)
+    options.command(parser(), main)

@@ -23,17 +23,17 @@ import race
 import step
 
 from npgan import backend as xp
-from npgan import plots, run
 from npgan.gan import train
 from npgan.optim import Momentum
 from npgan.priors import Uniform
+from npgan.runs import options, plots
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PIXELS, GIGABYTES, ITERATIONS = 784, 8, [100, 300, 1000]
 SIZES = {"m": [50, 100, 200, 400, 800, 1600], "width": [300, 600, 1200, 2400, 4800]}
 
 
-def imports(given):
+def imports(args):
     """Milliseconds of `import npgan` once NumPy is there, each time in a new process; byte-compiled, as an installed package is."""
     code = "import time, numpy; t = time.perf_counter(); import npgan; print(1000 * (time.perf_counter() - t))"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
@@ -44,20 +44,20 @@ def imports(given):
         f"import npgan adds {statistics.median(times):.1f} ms ({min(times):.1f} to {max(times):.1f}) to import numpy's"]
 
 
-def paper(given):
+def paper(args):
     """MiB at the peak of a process that trains and finishes as the paper's run does."""
     with tempfile.TemporaryDirectory() as out:
-        command = [sys.executable, os.path.join(HERE, "..", "examples", "mnist.py"), "--preset", "paper", "--data", given["data"],
+        command = [sys.executable, os.path.join(HERE, "..", "examples", "mnist.py"), "--preset", "paper", "--data", args.data,
                    "--iterations", "20", "--quiet", "--out", out]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise ValueError(f"{' '.join(command[1:])}: failed")
     peak = mebibytes(usage)
-    return {"paper_peak_MiB": peak}, [f"the paper's run on {given['data']}: {peak:.0f} MiB resident at the peak"]
+    return {"paper_peak_MiB": peak}, [f"the paper's run on {args.data}: {peak:.0f} MiB resident at the peak"]
 
 
-def memmap(given):
+def memmap(args):
     """MiB at the peak of a process that trains on a file of 8 GB, after some and after more iterations."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "images")
@@ -87,21 +87,21 @@ def mebibytes(usage):
     return usage.ru_maxrss / (2 ** 20 if sys.platform == "darwin" else 2 ** 10)
 
 
-def growth(given):
+def growth(args):
     """An iteration of the paper's networks and its matrix products alone, at each m, and at each width."""
     result = {}
-    if not os.path.isdir(os.path.dirname(os.path.abspath(given["plot"]))):
-        raise FileNotFoundError(f"--plot {given['plot']}: there is no such folder")
-    with race.pinned(given["threads"]) as threads:
+    if not os.path.isdir(os.path.dirname(os.path.abspath(args.plot))):
+        raise FileNotFoundError(f"--plot {args.plot}: there is no such folder")
+    with race.pinned(args.threads) as threads:
         for what, sizes in SIZES.items():
             for size in sizes:
                 p, _, ours = step.ours(step.paper(1200 if what == "m" else size), size if what == "m" else 100)
-                row = race.summary(race.race({"ours": ours, "floor": step.floor(p)}, given["rounds"]))
+                row = race.summary(race.race({"ours": ours, "floor": step.floor(p)}, args.rounds))
                 result.setdefault(what, {})[size] = row | {"ratio_floor": row["ours_ms"] / row["floor_ms"]}
-    draw(given["plot"], result)
+    draw(args.plot, result)
     return {"growth": result, "threads": threads}, [
         f"{what:>5} {size:5}: ours {row['ours_ms']:9.2f} ms   floor {row['floor_ms']:9.2f} ms   ours / floor {row['ratio_floor']:.2f}"
-        for what, rows in result.items() for size, row in rows.items()] + [given["plot"]]
+        for what, rows in result.items() for size, row in rows.items()] + [args.plot]
 
 
 def draw(path, result):
@@ -129,22 +129,22 @@ PARTS = {"import": imports, "paper": paper, "memmap": memmap, "growth": growth}
 
 
 def parser():
-    p = race.options(__doc__, 5)
+    p = race.parser(__doc__, 5)
     p.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[], metavar="PART", help="import, paper, memmap, growth")
     p.add_argument("--data", default="glyphs", metavar="WHAT", help="of the paper's run, as examples/mnist.py has it (default glyphs)")
     p.add_argument("--plot", default=os.path.join(HERE, "growth.png"), metavar="PNG", help="default growth.png beside this file")
     return p
 
 
-def main(given):
+def main(args):
     result, lines = {"threads": "as the environment has them"}, []
-    for part in given["parts"] or PARTS:
-        values, sentences = PARTS[part](given)
+    for part in args.parts or PARTS:
+        values, sentences = PARTS[part](args)
         result |= values
         lines += sentences
-    race.show(given, result | {"machine": race.machine()}, lines)
+    race.show(args, result | {"machine": race.machine()}, lines)
     return 0
 
 
 if __name__ == "__main__":
-    run.command(parser(), main)
+    options.command(parser(), main)

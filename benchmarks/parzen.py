@@ -9,8 +9,9 @@ import numpy as np
 import race
 
 from npgan import backend as xp
-from npgan import metrics, run
+from npgan import metrics
 from npgan.data import glyphs
+from npgan.runs import options
 
 
 def floor(x, centres):
@@ -26,36 +27,36 @@ def floor(x, centres):
 
 
 def parser():
-    p = race.options(__doc__, 3)
-    p.add_argument("--n", type=run.number(int, 2), default=10_000, metavar="N", help="images, and samples (default 10000)")
-    p.add_argument("--scikit", type=run.number(int, 1), default=200, metavar="N", help="images that scikit-learn judges (default 200)")
+    p = race.parser(__doc__, 3)
+    p.add_argument("--n", type=options.number(int, 2), default=10_000, metavar="N", help="images, and samples (default 10000)")
+    p.add_argument("--scikit", type=options.number(int, 1), default=200, metavar="N", help="images that scikit-learn judges (default 200)")
     return p
 
 
-def main(given):
-    neighbors, n = race.need("sklearn.neighbors"), given["n"]
+def main(args):
+    neighbors, n = race.need("sklearn.neighbors"), args.n
     images = glyphs.load(n=7 * n)
     x, centres = xp.asarray(images.test), xp.asarray(images.train[:n])
-    few, sigma = images.test[:given["scikit"]], metrics.SIGMAS[2]
+    few, sigma = images.test[:args.scikit], metrics.SIGMAS[2]
     tree = neighbors.KernelDensity(bandwidth=sigma, leaf_size=n).fit(images.train[:n])      # a deeper tree is slower here, and underflows
     ours = lambda: metrics.log_likelihoods(x, centres, metrics.SIGMAS)          # noqa: E731
     difference = float(np.abs(xp.asnumpy(ours())[2, :len(few)] - tree.score_samples(few)).max())
     if not difference < .05:
         raise ValueError(f"the log-likelihoods of npgan and scikit-learn differ by {difference:.1e} nats: this would be no race")
     racers = {"ours": ours, "floor": floor(x, centres), "sklearn": lambda: tree.score_samples(few)}
-    with race.pinned(given["threads"]) as threads:
-        times = race.race(racers, given["rounds"])
+    with race.pinned(args.threads) as threads:
+        times = race.race(racers, args.rounds)
     times["sklearn"] = [t * len(x) / len(few) for t in times["sklearn"]]
     result = {"n": n, "sklearn_rows": len(few), **race.summary(times), "difference": difference, "workspace_MiB": race.workspace(ours),
               "threads": threads, "machine": race.machine()}
     result |= {"ratio_sklearn": result["sklearn_ms"] / result["ours_ms"], "ratio_floor": result["ours_ms"] / result["floor_ms"]}
-    race.show(given, result, [
+    race.show(args, result, [
         f"{n} x {n} x {x.shape[1]}, ours for {len(metrics.SIGMAS)} sigmas; scikit-learn for one, timed on {len(few)} rows and scaled to "
-        f"{n}; they agree to {difference:.1e} nats; median and quartiles of {given['rounds']} turns", *race.rows(result, racers),
+        f"{n}; they agree to {difference:.1e} nats; median and quartiles of {args.rounds} turns", *race.rows(result, racers),
         f"scikit-learn / ours {result['ratio_sklearn']:.1f}   ours / floor {result['ratio_floor']:.2f}   "
         f"peak memory beside the arrays given {result['workspace_MiB']:.0f} MiB"])
     return 0
 
 
 if __name__ == "__main__":
-    run.command(parser(), main)
+    options.command(parser(), main)

@@ -11,15 +11,15 @@ import time
 import tracemalloc
 
 from npgan import backend as xp
-from npgan import run
+from npgan.runs import options
 
 SETTLE = 100            # ms at the beginning of each turn that do not count: the threads of another library spin on for a while
 
 
-def options(doc, rounds=20):
+def parser(doc, rounds=20):
     p = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
-    p.add_argument("--threads", type=run.number(int, 1), default=2, metavar="N", help="of every library (default 2)")
-    p.add_argument("--rounds", type=run.number(int, 2), default=rounds, metavar="N",
+    p.add_argument("--threads", type=options.number(int, 1), default=2, metavar="N", help="of every library (default 2)")
+    p.add_argument("--rounds", type=options.number(int, 2), default=rounds, metavar="N",
                    help=f"turns of each racer that count{f' (default {rounds})' * bool(rounds)}; one more warms up")
     p.add_argument("--json", action="store_true", help="one JSON object instead of the table")
     return p
@@ -132,6 +132,6 @@ def cpu():
         return platform.platform()
 
 
-def show(given, result, lines):
+def show(args, result, lines):
     """The result as JSON, or machine, threads and the lines."""
-    print(json.dumps(result) if given["json"] else "\n".join([result["machine"], f"threads {result['threads']}", *lines]))
+    print(json.dumps(result) if args.json else "\n".join([result["machine"], f"threads {result['threads']}", *lines]))

@@ -14,13 +14,13 @@ import numpy as np
 import race
 
 from npgan import backend as xp
-from npgan import run
 from npgan.data.toy import endless
 from npgan.gan import Players, discriminator_gradient, generator_gradient, train
 from npgan.layers import Dropout, LeakyReLU, Linear, Maxout, ReLU, Sigmoid
 from npgan.net import Net
 from npgan.optim import Momentum
 from npgan.priors import Uniform
+from npgan.runs import options
 
 LR, MU = .001, .5               # small: the race stays where it begins
 
@@ -138,9 +138,9 @@ def agree(p, theirs, data):
         return float(np.linalg.norm(grad - other) / np.linalg.norm(other))
 
     x, z = xp.asarray(data[:p.m]), xp.asarray(np.random.default_rng(1).random(p.z.shape, "float32"))
-    p.D.draw(p.d, xp.default_rng(2))
+    p.D.draw(p.tape_d, xp.default_rng(2))
     masks = []
-    for layer, module, a, extra in zip(p.D.layers, theirs.D, p.d.x, p.d.extra):
+    for layer, module, a, extra in zip(p.D.layers, theirs.D, p.tape_d.x, p.tape_d.extra):
         if isinstance(layer, Dropout):
             mask = xp.empty_like(a)
             layer.forward(xp.ones_like(a), mask, *extra)                # what dropout makes of ones
@@ -186,43 +186,43 @@ def floor(p, k=1, torch=None):
 
 
 def parser(preset="paper"):
-    p = race.options(__doc__, None)
+    p = race.parser(__doc__, None)
     p.add_argument("--preset", choices=PRESETS, default=preset, help=f"the networks (default {preset})")
-    p.add_argument("--batch-size", type=run.number(int, 1), metavar="M", help="m (default 100, with toy 64)")
-    p.add_argument("--k", type=run.number(int, 1), default=1, help="steps of D for each step of G (default 1)")
+    p.add_argument("--batch-size", type=options.number(int, 1), metavar="M", help="m (default 100, with toy 64)")
+    p.add_argument("--k", type=options.number(int, 1), default=1, help="steps of D for each step of G (default 1)")
     p.add_argument("--no-compile", action="store_true", help="leave torch.compile out: it takes a minute to begin")
     return p
 
 
-def main(given):
+def main(args):
     torch = race.need("torch")
-    if not given["no_compile"] and not any(map(shutil.which, ("g++", "clang++", "c++"))):
+    if not args.no_compile and not any(map(shutil.which, ("g++", "clang++", "c++"))):
         raise OSError("torch.compile needs a C++ compiler, such as g++: install one, or leave the racer out with --no-compile")
-    layers, m, rounds = PRESETS[given["preset"]]
-    m, k, rounds = given["batch_size"] or m, given["k"], given["rounds"] or rounds
-    with race.pinned(given["threads"]) as threads:
+    layers, m, rounds = PRESETS[args.preset]
+    m, k, rounds = args.batch_size or m, args.k, args.rounds or rounds
+    with race.pinned(args.threads) as threads:
         p, data, step = ours(layers(), m, k)
         difference = agree(p, Torch(p, data), data)
         if not difference < 1e-4:
             raise ValueError(f"the gradients of npgan and PyTorch differ by {difference:.1e}: this would be no race")
         racers = {"ours": step, "torch_eager": Torch(p, data, k).step}
-        if not given["no_compile"]:
+        if not args.no_compile:
             on_gpu = xp.name() == "cupy"                # on a CPU the random numbers of eager are faster than those of its compiler
             racers["torch_compile"] = Torch(p, data, k, {} if on_gpu else {"options": {"fallback_random": True}}).step
             if on_gpu:
                 racers["torch_reduce_overhead"] = Torch(p, data, k, {"mode": "reduce-overhead"}).step
         racers |= {"floor": floor(p, k), "floor_of_torch": floor(p, k, torch)}
         times = race.race(racers, rounds)
-    result = {"preset": given["preset"], "m": m, "k": k, "graphs": bool(p.graphs), **race.summary(times), "difference": difference,
+    result = {"preset": args.preset, "m": m, "k": k, "graphs": bool(p.graphs), **race.summary(times), "difference": difference,
               "threads": threads, "machine": race.machine()}
     ratios = {name.replace("torch", "ratio"): result[f"{name}_ms"] / result["ours_ms"] for name in racers if name.startswith("torch")}
     ratios["ratio_floor"] = result["ours_ms"] / result["floor_ms"]
-    race.show(given, result | ratios, [
-        f"preset {given['preset']}, m = {m}, k = {k}; gradients agree to {difference:.1e}; median and quartiles of {rounds} turns",
+    race.show(args, result | ratios, [
+        f"preset {args.preset}, m = {m}, k = {k}; gradients agree to {difference:.1e}; median and quartiles of {rounds} turns",
         *race.rows(result, racers), "   ".join(f"{name} {value:.3f}" for name, value in ratios.items()),
         "(ratio_floor = ours / floor, the others PyTorch / ours)"])
     return 0
 
 
 if __name__ == "__main__":
-    run.command(parser(), main)
+    options.command(parser(), main)

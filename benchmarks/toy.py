@@ -2,7 +2,7 @@
 
 import step
 
-from npgan import run
+from npgan.runs import options
 
 if __name__ == "__main__":
-    run.command(step.parser("toy"), step.main)
+    options.command(step.parser("toy"), step.main)

@@ -12,13 +12,13 @@ import re
 
 import numpy as np
 
-from npgan import experiment, run
 from npgan.conv import Conv2d, ConvTranspose2d, MaxPool, Reshape
 from npgan.data import cifar10
 from npgan.layers import Dropout, Linear, Maxout, ReLU, Sigmoid, he, uniform
 from npgan.optim import Adam, Ramp
 from npgan.penalty import R1
 from npgan.priors import Normal
+from npgan.runs import images, options
 
 NOISE = 100
 
@@ -81,7 +81,7 @@ def falling(epochs):
 
 
 # The authors' D ascends half of V: a rate of .025 is one of .0125 for V. They name no number of epochs: at 250 the momentum is full.
-PAPER = dict(optimizer=experiment.paper_optimizer, epochs=250, update="simultaneous")
+PAPER = dict(optimizer=images.paper_optimizer, epochs=250, update="simultaneous")
 PRESETS = {
     "fully-connected": {
         "quick": dict(networks=quick_fully_connected, optimizer=falling(24), penalty=functools.partial(R1, 10), epochs=24, batch_size=64,
@@ -106,24 +106,24 @@ def normalise(x):
     return cifar10.gcn(x, out=x), functools.partial(cifar10.ungcn, mean=mean, norm=norm)
 
 
-EXPERIMENTS = {model: experiment.Experiment("cifar10", presets, load, Normal(), NOISE, model=model, normalise=normalise)
+EXPERIMENTS = {model: images.Experiment("cifar10", presets, load, Normal(), NOISE, model=model, normalise=normalise)
                for model, presets in PRESETS.items()}
 
 
 def parser(model="fully-connected"):
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--model", choices=EXPERIMENTS, default=model, help="the players' networks (default fully-connected)")
-    return experiment.options(p, EXPERIMENTS[model], '"auto" (default): the binary batches, where NPGAN_DATA or the cache has them, else a '
+    return images.add_options(p, EXPERIMENTS[model], '"auto" (default): the binary batches, where NPGAN_DATA or the cache has them, else a '
                               "download; or a directory with some of them, or the archive")
 
 
-def main(given):
-    given = dict(given)
-    return experiment.main(EXPERIMENTS[given.pop("model")], given)
+def main(args):
+    given = dict(vars(args))
+    return images.main(EXPERIMENTS[given.pop("model")], given)
 
 
 if __name__ == "__main__":
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)             # the defaults that --help tells are the model's
     first.add_argument("--model", nargs="?")
     model = first.parse_known_args()[0].model
-    run.command(parser(model) if model in EXPERIMENTS else parser(), main)
+    options.command(parser(model) if model in EXPERIMENTS else parser(), main)

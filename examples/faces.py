@@ -16,12 +16,13 @@ import zlib
 
 import numpy as np
 
-from npgan import checkpoint, experiment, metrics, run
+from npgan import metrics
 from npgan.data import tfd
 from npgan.layers import Dropout, Linear, Maxout, ReLU, Scale, Sigmoid, constant, he, logit, sparse, uniform
 from npgan.optim import Adam, MaxColumnNorm, Ramp
 from npgan.penalty import R1
 from npgan.priors import Normal
+from npgan.runs import checkpoint, images, options
 
 NOISE = 100
 EPOCH = 10_000          # images: fewer than half of it, and their mirror images, are gone through several times in what is called an epoch
@@ -45,7 +46,7 @@ def paper_beneath():
 
 
 def paper_optimizer(net, lr, updates):
-    return experiment.paper_optimizer(net, lr, updates, MaxColumnNorm(1.9365))
+    return images.paper_optimizer(net, lr, updates, MaxColumnNorm(1.9365))
 
 
 # --- Smaller ones of the same kind, for few images and little time -----------------------------------------------------------------
@@ -98,13 +99,14 @@ def training(presets, pretrained):
     return {name: second(**preset) for name, preset in presets.items()}
 
 
-def main(given):
+def main(args):
     """Both stages, or where a run is resumed what is left of them."""
-    out = experiment.place(FACES, given)
+    given = vars(args)
+    out = images.place(FACES, given)
     first, second = os.path.join(out, "pretrain", "checkpoint.npz"), os.path.join(out, "checkpoint.npz")
     if not (given.get("resume") and follows(second, first)):
         names = {"pretrain_epochs": "epochs", "epochs": "train_epochs"}
-        status = experiment.main(FACES._replace(stage="pretrain", presets=pretraining(PRESETS)),
+        status = images.main(FACES._replace(stage="pretrain", presets=pretraining(PRESETS)),
                                  {names.get(name, name): value for name, value in given.items()})
         if status:
             return status
@@ -117,7 +119,7 @@ def main(given):
         raise ValueError(f"--pretrain-epochs {given['pretrain_epochs']}: {out} is in its second stage; leave the option out to go on")
     else:
         pretrained = end(first)[1]
-    return experiment.main(FACES._replace(presets=training(PRESETS, pretrained)), given)
+    return images.main(FACES._replace(presets=training(PRESETS, pretrained)), given)
 
 
 def end(path):
@@ -189,17 +191,17 @@ def scores(images, samples):
             "parzen_real_data_se": real[1], "parzen_kmeans": means[0], "parzen_kmeans_se": means[1]}, sentence
 
 
-FACES = experiment.Experiment("faces", PRESETS, load, Normal(), NOISE, score=score, scores=scores)
+FACES = images.Experiment("faces", PRESETS, load, Normal(), NOISE, score=score, scores=scores)
 
 
 def parser():
-    p = experiment.options(argparse.ArgumentParser(description=__doc__), FACES,
+    p = images.add_options(argparse.ArgumentParser(description=__doc__), FACES,
                            '"auto" (default): in the directory NPGAN_DATA, TFD_48x48.mat, else olivettifaces.mat; or either file; or a '
                            "directory with one of them, or with images of faces. " + "TFD: " + tfd.ADVICE)
     epochs = ", ".join(f"{name}: {preset['pretrain_epochs']}" for name, preset in PRESETS.items())
-    p.add_argument("--pretrain-epochs", type=run.number(int, 1), metavar="N", help=f"epochs of the first stage to reach in all ({epochs})")
+    p.add_argument("--pretrain-epochs", type=options.number(int, 1), metavar="N", help=f"epochs of the first stage to reach in all ({epochs})")
     return p
 
 
 if __name__ == "__main__":
-    run.command(parser(), main)
+    options.command(parser(), main)

@@ -14,14 +14,15 @@ import time
 import numpy as np
 
 from npgan import backend as xp
-from npgan import checkpoint, plots, run
 from npgan.data import toy
+from npgan.divergences import OBJECTIVES
 from npgan.gan import Players, train_simultaneous
 from npgan.layers import Linear, Tanh, constant
 from npgan.net import Net
-from npgan.objectives import OBJECTIVES
 from npgan.optim import Adam, Momentum, Ramp
 from npgan.priors import Normal
+from npgan.runs import checkpoint, options, parallel, plots
+from npgan.runs.fit import silently
 
 WEIGHT, MEANS, VARIANCES = .33, (-1., 2.), (.065, 2.0025)       # of the mixture's first part; of both: all 15 published optima follow
 M, WIDTH = 1024, 64                                             # examples in a minibatch, units in a hidden layer
@@ -38,7 +39,7 @@ PAPER = {   # (at the minimum, learned) of D_f, mu, sigma: quoted from memory of
 def parser():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
                                 epilog="NPGAN_BACKEND=cupy runs it on an NVIDIA GPU.")
-    positive = run.number(int, 1)
+    positive = options.number(int, 1)
     p.add_argument("--divergence", nargs="+", choices=[name for name, row in OBJECTIVES.items() if row.f], default=list(PAPER),
                    metavar="NAME", help="of %(choices)s (default: the five of the paper)")
     p.add_argument("--seeds", type=positive, default=5, metavar="N", help="trainings of each, seeds 0 to N - 1 (default 5)")
@@ -112,7 +113,7 @@ def fit(job):
     adam_d, sgd_g = Adam(D, Ramp(1, LR_D, LR_D / 100, iterations)), Momentum(G, Ramp(1, LR_G, LR_G / 100, iterations))
     examples, rng, last = mixture(xp.default_rng(seed, 1)), xp.default_rng(seed, 0), iterations - iterations // 4
     V, theta, averaged = [], xp.zeros_like(G.theta), 0
-    for record in run.silently(train_simultaneous(p, examples, Normal(), adam_d, sgd_g, rng, iterations)):
+    for record in silently(train_simultaneous(p, examples, Normal(), adam_d, sgd_g, rng, iterations)):
         V.append(record.V)
         if record.iteration >= last or record.iteration == iterations - 1:
             theta += G.theta
@@ -180,13 +181,13 @@ def picture(path, optima, learned):
     plots.save(path, fig)
 
 
-def main(given):
-    out, names, seeds, iterations = run.folder(given["out"]), list(dict.fromkeys(given["divergence"])), given["seeds"], given["iterations"]
+def main(args):
+    out, names, seeds, iterations = options.folder(args.out), list(dict.fromkeys(args.divergence)), args.seeds, args.iterations
     jobs, begun = [(name, seed, iterations) for name in names for seed in range(seeds)], time.perf_counter()
-    workers = run.workers(given["workers"], jobs)
+    workers = parallel.workers(args.workers, jobs)
     print(f"{len(jobs)} trainings of {iterations} iterations, {xp.name()}, {workers} at a time")
     from tqdm import tqdm
-    bar = tqdm(run.each(fit, jobs, workers), total=len(jobs), unit="training", disable=given["quiet"], dynamic_ncols=True)
+    bar = tqdm(parallel.each(fit, jobs, workers), total=len(jobs), unit="training", disable=args.quiet, dynamic_ncols=True)
     found = dict(bar)
     results = np.array([found[job] for job in jobs])
     seconds = time.perf_counter() - begun
@@ -209,4 +210,4 @@ def main(given):
 
 
 if __name__ == "__main__":
-    run.command(parser(), main)
+    options.command(parser(), main)

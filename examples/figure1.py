@@ -14,15 +14,16 @@ from typing import NamedTuple
 import numpy as np
 
 from npgan import backend as xp
-from npgan import checkpoint, plots, run, theory
+from npgan import theory
 from npgan.data import toy
-from npgan.gan import Players, discriminator_gradient, generator_gradient, sample, train
+from npgan.divergences import OBJECTIVES
+from npgan.gan import Players, discriminator_gradient, generator_gradient, sample_noise, train
 from npgan.layers import Linear, Tanh, constant, uniform
 from npgan.net import Net
-from npgan.objectives import OBJECTIVES
-from npgan.optim import Adam, Fall
+from npgan.optim import Adam, LinearDecay
 from npgan.penalty import R1
 from npgan.priors import Uniform
+from npgan.runs import checkpoint, options, plots
 
 M, K, WIDTH = 512, 5, 32                # examples in a minibatch, steps of D to one of G, units in a hidden layer
 LR_D, LR_G = .005, .002                 # of Adam, constant in the first half, then falling linearly to 0
@@ -34,11 +35,11 @@ CELLS, QUANTILES = 400, 4000            # of the grid of x, of the grid of z
 def parser():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     p.add_argument("--data", choices=toy.ON_A_LINE, default="gaussian", help="p_data (default gaussian)")
-    p.add_argument("--iterations", type=run.number(int, 1), default=2000, metavar="N", help="of Algorithm 1 (default 2000)")
-    run.game(p)
-    p.add_argument("--frames", type=run.number(int, 2), default=30, metavar="N", help="of the film, about (default 30)")
+    p.add_argument("--iterations", type=options.number(int, 1), default=2000, metavar="N", help="of Algorithm 1 (default 2000)")
+    options.game(p)
+    p.add_argument("--frames", type=options.number(int, 2), default=30, metavar="N", help="of the film, about (default 30)")
     p.add_argument("--live", action="store_true", help="watch the training in a window")
-    return run.usual(p, "runs/figure1")
+    return options.usual(p, "runs/figure1")
 
 
 class Moment(NamedTuple):
@@ -72,13 +73,13 @@ class Line:
             return xp.asnumpy(f(net(xp.asarray(x[:, None], "float32")).astype("float64")))[:, 0]
 
         o, Gz = p.objective, host(p.G, self.z)
-        p_g = self.pushforward(Gz)
-        D_x, D_star = host(p.D, self.x, o.D), xp.asnumpy(theory.optimal_discriminator(self.p_data, p_g))
+        p_g = self.density_of_Gz(Gz)
+        D_x, D_star = host(p.D, self.x, o.prob), xp.asnumpy(theory.optimal_discriminator(self.p_data, p_g))
         V = (self.p_data * self.dx * host(p.D, self.x, o.T)).sum() - host(p.D, Gz, o.F).mean()
-        return Moment(caption, iteration, D_x, p_g, D_star, Gz, V - o.least,
+        return Moment(caption, iteration, D_x, p_g, D_star, Gz, V - o.optimal_value,
                       np.abs(D_x - D_star)[self.mass].max(), np.abs(D_x - .5)[self.mass].max())
 
-    def pushforward(self, Gz):
+    def density_of_Gz(self, Gz):
         """The density of G(z) in each cell, exact for a G that is linear between neighbours of the grid of z, monotone or not."""
         low, high = np.minimum(Gz[1:], Gz[:-1]), np.maximum(Gz[1:], Gz[:-1])
         below = np.clip((self.edges[:, None] - low) / np.maximum(high - low, 1e-12), 0, 1).mean(axis=1)        # P(G(z) < edge)
@@ -101,8 +102,9 @@ def training(line, p, examples, prior, sgd_d, sgd_g, rng, iterations, frames):
 
     def D_alone(n):
         for _ in range(n):
-            sample(p, prior, rng, p.d)
-            discriminator_gradient(p, next(examples), p.z)
+            z = sample_noise(p, prior, rng)
+            p.draw_masks_d(rng)
+            discriminator_gradient(p, next(examples), z)
             sgd_d.ascend()
 
     yield look("the beginning", 0)
@@ -116,8 +118,9 @@ def training(line, p, examples, prior, sgd_d, sgd_g, rng, iterations, frames):
         yield look()
     yield look("(b) D alone: towards D*")
     for _ in range(FOLLOW):
-        sample(p, prior, rng, p.fake)
-        generator_gradient(p, p.z)
+        z = sample_noise(p, prior, rng)
+        p.draw_masks_g(rng)
+        generator_gradient(p, z)
         sgd_g.descend()
         yield look()
     yield look("(c) G alone: where D's slope leads it")
@@ -125,31 +128,31 @@ def training(line, p, examples, prior, sgd_d, sgd_g, rng, iterations, frames):
     yield look("(d) Algorithm 1 to its end", iterations)
 
 
-def main(given):
-    out = run.folder(given["out"])
-    seed, iterations, data, prior = given["seed"], given["iterations"], toy.ON_A_LINE[given["data"]](), Uniform(1.)
+def main(args):
+    out = options.folder(args.out)
+    seed, iterations, data, prior = args.seed, args.iterations, toy.ON_A_LINE[args.data](), Uniform(1.)
     # The first layers' ranges spread the kinks of tanh over the range of z, and of x.
     G = Net([Linear(1, WIDTH, uniform(2), uniform(2)), Tanh(), Linear(WIDTH, WIDTH), Tanh(), Linear(WIDTH, 1, uniform(.3), constant(1.))],
             seed=2 * seed)
     D = Net([Linear(1, WIDTH, uniform(1), uniform(3)), Tanh(), Linear(WIDTH, WIDTH), Tanh(), Linear(WIDTH, 1)], seed=2 * seed + 1)
-    p = Players(G, D, M, OBJECTIVES[given["objective"]], given["generator_loss"], penalty=R1(GAMMA))
+    p = Players(G, D, M, OBJECTIVES[args.objective], args.generator_loss, penalty=R1(GAMMA))
 
-    sgd_d = Adam(D, Fall(LR_D, POOR + ALONE + K * iterations), 0., .99)
-    sgd_g = Adam(G, Fall(LR_G, FOLLOW + iterations), 0., .99)
+    sgd_d = Adam(D, LinearDecay(LR_D, POOR + ALONE + K * iterations), 0., .99)
+    sgd_g = Adam(G, LinearDecay(LR_G, FOLLOW + iterations), 0., .99)
     line = Line(data, prior)
     examples = toy.endless(xp.asarray(data.sample(100_000, (seed, 1))), M, seed)
-    moments, shown, begun = [], plots.window("Figure 1") if given["live"] else None, time.perf_counter()
-    print(f"Figure 1 on p_data = {given['data']}, {xp.name()}: {iterations} iterations of Algorithm 1, k = {K}, m = {M}")
+    moments, shown, begun = [], plots.window("Figure 1") if args.live else None, time.perf_counter()
+    print(f"Figure 1 on p_data = {args.data}, {xp.name()}: {iterations} iterations of Algorithm 1, k = {K}, m = {M}")
     from tqdm import tqdm
-    with tqdm(total=iterations, unit="it", disable=given["quiet"], dynamic_ncols=True) as bar:
-        for moment in training(line, p, examples, prior, sgd_d, sgd_g, xp.default_rng(seed), iterations, given["frames"]):
+    with tqdm(total=iterations, unit="it", disable=args.quiet, dynamic_ncols=True) as bar:
+        for moment in training(line, p, examples, prior, sgd_d, sgd_g, xp.default_rng(seed), iterations, args.frames):
             moments.append(moment)
             bar.set_postfix_str(f"V - f(1) {moment.V:+.4f}, sup |D - 1/2| {moment.sup_half:.3f}", refresh=False)
             bar.update(moment.iteration - bar.n)
             if not np.isfinite(moment.V):
                 raise FloatingPointError(f"iteration {moment.iteration}: V is not finite; take another --seed")
             if shown:
-                plots.show(shown, lambda fig: frame(fig, line, moments, given["data"], iterations, p.objective.least))
+                plots.show(shown, lambda fig: frame(fig, line, moments, args.data, iterations, p.objective.optimal_value))
     seconds = time.perf_counter() - begun
 
     from matplotlib.figure import Figure
@@ -161,15 +164,15 @@ def main(given):
     fig.legend(*fig.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
     plots.save(os.path.join(out, "figure1.png"), fig)
     fig = Figure((9, 3.4), layout="constrained")
-    convergence(fig.subplots(1, 2), moments, iterations, p.objective.least)
+    convergence(fig.subplots(1, 2), moments, iterations, p.objective.optimal_value)
     plots.save(os.path.join(out, "convergence.png"), fig)
     print("The film ...")
-    plots.movie(os.path.join(out, "figure1"), lambda fig, i: frame(fig, line, moments[:i], given["data"], iterations, p.objective.least),
+    plots.movie(os.path.join(out, "figure1"), lambda fig, i: frame(fig, line, moments[:i], args.data, iterations, p.objective.optimal_value),
                 range(1, len(moments) + 1))
 
     last = moments[-1]
-    best = p.objective.least
-    result = {**{key: given[key] for key in ("data", "seed", "objective", "generator_loss", "iterations")}, "backend": xp.name(),
+    best = p.objective.optimal_value
+    result = {**{key: getattr(args, key) for key in ("data", "seed", "objective", "generator_loss", "iterations")}, "backend": xp.name(),
               "seconds": seconds, "V": last.V + best, "V_minus_f_1": last.V, "sup_D_minus_D_star": last.sup,
               "sup_D_minus_half": last.sup_half, "jsd": theory.jsd(line.p_data / line.p_data.sum(), last.p_g / last.p_g.sum())}
     checkpoint.write(os.path.join(out, "result.json"), json.dumps(result, indent=1))
@@ -237,4 +240,4 @@ def frame(fig, line, moments, name, iterations, least):
 
 
 if __name__ == "__main__":
-    run.command(parser(), main)
+    options.command(parser(), main)

@@ -7,12 +7,12 @@ figure2.png, interpolation.png, training.gif and result.json.
 import argparse
 import os
 
-from npgan import experiment, run
 from npgan.data import glyphs, mnist
 from npgan.layers import Dropout, Linear, Maxout, ReLU, Sigmoid, he, logit, uniform
 from npgan.optim import Adam, Ramp
 from npgan.penalty import R1
 from npgan.priors import Uniform
+from npgan.runs import images, options
 
 NOISE = 100
 
@@ -42,7 +42,7 @@ def paper(pixels, mean):
 PRESETS = {
     "quick": dict(networks=quick, optimizer=quick_optimizer, penalty=lambda: R1(1), epochs=8, batch_size=64, lr=5e-4, lr_d=5e-4,
                   average=3000, parzen_every=0, update="algorithm1"),
-    "paper": dict(networks=paper, optimizer=experiment.paper_optimizer, epochs=250, batch_size=100, lr=.1, lr_d=.05, average=30_000,
+    "paper": dict(networks=paper, optimizer=images.paper_optimizer, epochs=250, batch_size=100, lr=.1, lr_d=.05, average=30_000,
                   parzen_every=10, update="simultaneous"),
 }
 
@@ -69,19 +69,19 @@ def load(what):
     return images, "MNIST" if images.name == "mnist" else images.name
 
 
-MNIST = experiment.Experiment("mnist", PRESETS, load, Uniform(), NOISE, score=experiment.parzen_ll, scores=experiment.parzen_scores,
+MNIST = images.Experiment("mnist", PRESETS, load, Uniform(), NOISE, score=images.parzen_ll, scores=images.parzen_scores,
                               data=("auto", "mnist", "glyphs"))
 
 
 def parser():
-    return experiment.options(argparse.ArgumentParser(description=__doc__), MNIST,
+    return images.add_options(argparse.ArgumentParser(description=__doc__), MNIST,
                               '"auto" (default): MNIST if it is found or can be downloaded, else the rendered digits; '
                               '"mnist": MNIST or nothing; "glyphs": the rendered digits; or a directory with four IDX files')
 
 
-def main(given):
-    return experiment.main(MNIST, given)
+def main(args):
+    return images.main(MNIST, vars(args))
 
 
 if __name__ == "__main__":
-    run.command(parser(), main)
+    options.command(parser(), main)

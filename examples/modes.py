@@ -12,15 +12,16 @@ import time
 import numpy as np
 
 from npgan import backend as xp
-from npgan import checkpoint, metrics, plots, run
+from npgan import metrics
 from npgan.data import toy
+from npgan.divergences import OBJECTIVES
 from npgan.gan import Players, train
 from npgan.layers import LeakyReLU, Linear, Noise, ReLU, he
 from npgan.net import Net
-from npgan.objectives import OBJECTIVES
-from npgan.optim import Adam, Fall
+from npgan.optim import Adam, LinearDecay
 from npgan.penalty import R1
 from npgan.priors import Normal
+from npgan.runs import checkpoint, fit, options, parallel, plots
 
 WIDTH, HIDDEN, NOISE, M, SAMPLES = 128, 3, 2, 128, 2500     # both players' hidden units and layers, z's size, minibatch, samples judged
 LR_G, LR_D = .002, .004                                     # of Adam, constant in the first half, then falling linearly to 0
@@ -41,14 +42,14 @@ PUBLISHED = {       # modes, % high quality, of the ring; the same and reverse K
 def parser():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     p.add_argument("--data", choices=SETTINGS, help="only one of them")
-    p.add_argument("--seeds", type=run.number(int, 1), default=10, metavar="N", help="seeds 0 to N - 1 (default 10)")
-    p.add_argument("--iterations", type=run.number(int, 1), metavar="N", help="of Algorithm 1 (default: ring 10000, grid 24000)")
-    run.game(p)
-    p.add_argument("--gamma", type=run.number(float, 0), help="weight of the R1 penalty; 0: none (default: ring .02, grid .01)")
-    p.add_argument("--pack", type=run.number(int, 1), default=1, metavar="P", help="D judges P samples side by side (default 1)")
-    p.add_argument("--noise", type=run.number(float, 0), default=0., metavar="SIGMA",
+    p.add_argument("--seeds", type=options.number(int, 1), default=10, metavar="N", help="seeds 0 to N - 1 (default 10)")
+    p.add_argument("--iterations", type=options.number(int, 1), metavar="N", help="of Algorithm 1 (default: ring 10000, grid 24000)")
+    options.game(p)
+    p.add_argument("--gamma", type=options.number(float, 0), help="weight of the R1 penalty; 0: none (default: ring .02, grid .01)")
+    p.add_argument("--pack", type=options.number(int, 1), default=1, metavar="P", help="D judges P samples side by side (default 1)")
+    p.add_argument("--noise", type=options.number(float, 0), default=0., metavar="SIGMA",
                    help="instance noise on D's inputs, annealed to 0 over the first half (default 0)")
-    p.add_argument("--workers", type=run.number(int, 1), metavar="N", help="processes at once (default: one per core; on a GPU 1)")
+    p.add_argument("--workers", type=options.number(int, 1), metavar="N", help="processes at once (default: one per core; on a GPU 1)")
     p.add_argument("--out", default="runs/modes", metavar="DIR", help="where everything goes (default runs/modes)")
     p.add_argument("--resume", action="store_true", help="keep the seeds that DIR has already")
     p.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -68,34 +69,34 @@ def play(job):
     G = Net([*layers["G"], Linear(WIDTH, 2, he)], seed=2 * seed)
     D = Net([*[noise] * (sigma > 0), *layers["D"], Linear(WIDTH, 1, he)], seed=2 * seed + 1)
     p = Players(G, D, M, OBJECTIVES[objective], loss, pack, R1(gamma) if gamma else None)
-    sgd_g, sgd_d = (Adam(net, Fall(lr, iterations), .5, .99) for net, lr in ((G, LR_G), (D, LR_D)))
+    sgd_g, sgd_d = (Adam(net, LinearDecay(lr, iterations), .5, .99) for net, lr in ((G, LR_G), (D, LR_D)))
     examples = toy.endless(xp.asarray(toys.sample(100_000, (seed, 1)) / np.float32(scale)), M, seed)
-    for record in run.silently(train(p, examples, Normal(), sgd_d, sgd_g, xp.default_rng(seed), iterations)):
+    for record in fit.silently(train(p, examples, Normal(), sgd_d, sgd_g, xp.default_rng(seed), iterations)):
         noise.sigma = sigma * max(0, 1 - 2 * (record.iteration + 1) / iterations)
         if (record.iteration + 1) % 1000 == 0 or record.iteration + 1 == iterations:            # reading waits for the device
-            run.read([record], 0, f"{data}, seed {seed}")
+            fit.read([record], 0, f"{data}, seed {seed}")
     z = np.random.default_rng((seed, 2)).standard_normal((SAMPLES, NOISE)).astype("float32")
     samples = xp.asnumpy(G(xp.asarray(z))) * np.float32(scale)
     result = metrics.coverage(samples, toys.modes, toys.sd)._asdict()
     return {"data": data, "seed": seed, **result, "seconds": time.perf_counter() - begun}, samples
 
 
-def main(given):
-    if M % given["pack"]:
-        raise ValueError(f"--pack {given['pack']}: m = {M} examples do not make packs of that size; take a divisor")
-    out = run.folder(given["out"])
-    names = [given["data"]] if given["data"] else list(SETTINGS)
-    settings = {name: SETTINGS[name] | {key: given[key] for key in ("iterations", "gamma") if given[key] is not None}
-                | {key: given[key] for key in ("pack", "noise", "objective", "generator_loss")} for name in names}
-    rows = {name: earlier(out, name, settings[name]) if given["resume"] else [] for name in names}
-    jobs = [(name, seed, *settings[name].values()) for seed in range(given["seeds"]) for name in names
+def main(args):
+    if M % args.pack:
+        raise ValueError(f"--pack {args.pack}: m = {M} examples do not make packs of that size; take a divisor")
+    out = options.folder(args.out)
+    names = [args.data] if args.data else list(SETTINGS)
+    settings = {name: SETTINGS[name] | {key: getattr(args, key) for key in ("iterations", "gamma") if getattr(args, key) is not None}
+                | {key: getattr(args, key) for key in ("pack", "noise", "objective", "generator_loss")} for name in names}
+    rows = {name: earlier(out, name, settings[name]) if args.resume else [] for name in names}
+    jobs = [(name, seed, *settings[name].values()) for seed in range(args.seeds) for name in names
             if seed not in [row["seed"] for row in rows[name]]]
-    workers = run.workers(given["workers"], jobs)
+    workers = parallel.workers(args.workers, jobs)
     print(f"{' and '.join(names)}: {len(jobs)} runs on {xp.name()}, {workers} at once")
     from tqdm import tqdm
     try:
-        with tqdm(total=len(jobs), unit="run", disable=given["quiet"], dynamic_ncols=True) as bar:
-            for _, (row, samples) in run.each(play, jobs, workers):
+        with tqdm(total=len(jobs), unit="run", disable=args.quiet, dynamic_ncols=True) as bar:
+            for _, (row, samples) in parallel.each(play, jobs, workers):
                 name = row["data"]
                 rows[name] = sorted([*rows[name], row], key=lambda row: row["seed"])
                 if row["seed"] == 0:
@@ -171,4 +172,4 @@ def finish(out, rows, settings):
 
 
 if __name__ == "__main__":
-    run.command(parser(), main)
+    options.command(parser(), main)

@@ -15,7 +15,7 @@ import os
 
 import numpy as np
 
-from npgan import checkpoint, plots, run
+from npgan.runs import checkpoint, options, plots
 
 EXPERIMENTS = {     # option: panel of Figure 2, name, what result.json calls it (so begins its default folder), the command that makes it
     "mnist": ("a", "MNIST", "mnist", "examples/mnist.py --preset {}"),
@@ -59,22 +59,22 @@ def finished(folder, option, experiment):
     return result
 
 
-def main(given):
+def main(args):
     runs = {}
     for option, (_, _, experiment, command) in EXPERIMENTS.items():
-        asked = given[option.replace("-", "_")]
-        folders = [asked] if isinstance(asked, str) else asked or [f"runs/{experiment}-{given['preset']}"]
+        asked = getattr(args, option.replace("-", "_"))
+        folders = [asked] if isinstance(asked, str) else asked or [f"runs/{experiment}-{args.preset}"]
         found = {folder: finished(folder, option, experiment) for folder in folders}
         missing = [folder for folder in folders if not found[folder]]
         if asked and missing:
             raise ValueError(f"--{option} {missing[0]}: there is no result.json, so no finished run; make one with "
-                             f"python {command.format(given['preset'])} --out {missing[0]}")
+                             f"python {command.format(args.preset)} --out {missing[0]}")
         runs[option] = [found[folder] for folder in folders if found[folder]]
     if not any(runs.values()):
-        raise ValueError(f"no finished run of preset {given['preset']} was found; make one, for example with "
-                         f"python {EXPERIMENTS['mnist'][3].format(given['preset'])}, or name its folder with --mnist")
-    out = run.folder(given["out"])
-    plots.write(os.path.join(out, "paper.png"), page(runs, given["preset"]))
+        raise ValueError(f"no finished run of preset {args.preset} was found; make one, for example with "
+                         f"python {EXPERIMENTS['mnist'][3].format(args.preset)}, or name its folder with --mnist")
+    out = options.folder(args.out)
+    plots.write(os.path.join(out, "paper.png"), page(runs, args.preset))
     text = table(runs["mnist"], runs["faces"])
     checkpoint.write(os.path.join(out, "paper.md"), text)
     scored = [(result, curve) for result in runs["mnist"] if len(curve := history(result["folder"]))]
@@ -194,4 +194,4 @@ def parzen(path, scored):
 
 
 if __name__ == "__main__":
-    run.command(parser(), main, arrays=False)
+    options.command(parser(), main, arrays=False)

@@ -19,14 +19,14 @@ import zlib
 import numpy as np
 
 from npgan import backend as xp
-from npgan import checkpoint, plots, run
 from npgan.data import glyphs, mnist, toy
-from npgan.experiment import paper_optimizer
-from npgan.gan import Players, discriminator_gradient, generator_backward, norm, sample
+from npgan.gan import Players, discriminator_gradient, generator_backward, norm, sample_noise
 from npgan.layers import Dropout, Linear, Maxout, Noise, ReLU, Sigmoid, he, logit, uniform
 from npgan.net import Net
-from npgan.optim import Adam, Fall
+from npgan.optim import Adam, LinearDecay
 from npgan.priors import Uniform
+from npgan.runs import checkpoint, fit, options, plots
+from npgan.runs.images import paper_optimizer
 
 M, M_NEW = 100, 500                     # examples in a minibatch, of the GAN and of the new D, which is to become perfect
 BATCHES, MOMENTS = 10, 50               # minibatches looked at, at not quite so many moments of D's training
@@ -39,13 +39,13 @@ def parser():
     p.add_argument("--data", default="auto", metavar="WHAT", help='"auto" (default): MNIST if it is found or can be downloaded, else the '
                    'rendered digits; "mnist": MNIST or nothing; "glyphs": the rendered digits; "ring": 8 Gaussians in the plane; '
                    "or a directory with four IDX files")
-    p.add_argument("--epochs", type=run.number(int, 1), nargs="+", default=[1, 10, 25], metavar="N",
+    p.add_argument("--epochs", type=options.number(int, 1), nargs="+", default=[1, 10, 25], metavar="N",
                    help="of the GAN, before G is frozen (default 1 10 25)")
-    p.add_argument("--iterations", type=run.number(int, 1), default=1000, metavar="N", help="of each new D (default 1000)")
-    p.add_argument("--noise", type=run.number(float, 0, above=True), metavar="SIGMA",
+    p.add_argument("--iterations", type=options.number(int, 1), default=1000, metavar="N", help="of each new D (default 1000)")
+    p.add_argument("--noise", type=options.number(float, 0, above=True), metavar="SIGMA",
                    help="standard deviation of the noise on D's inputs (default: images 2, ring .2)")
     p.add_argument("--resume", action="store_true", help="keep what DIR has: the generators, and the curves that are complete")
-    return run.usual(p, "runs/principled")
+    return options.usual(p, "runs/principled")
 
 
 def load(what):
@@ -89,16 +89,16 @@ def discriminator(n, seed, first=()):
 def generators(x, prior, seed, epochs, out, data, resume, quiet):
     """Algorithm 1; generator-N.npz for each N of `epochs`. To resume is to go on from GAN.npz."""
     G, D, sgd_g, sgd_d = players(x, seed)
-    path, state = os.path.join(out, "GAN.npz"), run.State()
+    path, state = os.path.join(out, "GAN.npz"), fit.State()
     if resume and os.path.exists(path):
         ours(path, data, seed)
-        state = run.State.of(path, checkpoint.restore(path, sgd_g, sgd_d)["state"])
+        state = fit.State.of(path, checkpoint.restore(path, sgd_g, sgd_d)["state"])
         for n in epochs:
             if n <= state.epoch and not os.path.exists(frozen(out, n)):
                 raise ValueError(f"--epochs {n}: the GAN in {out} is past it, at epoch {state.epoch}, and kept none; leave --resume out")
             if n <= state.epoch:
                 ours(frozen(out, n), data, seed)
-    for state in run.fit(Players(G, D, M), xp.asarray(x), prior, sgd_d, sgd_g, state, seed=seed, epochs=max(epochs),
+    for state in fit.fit(Players(G, D, M), xp.asarray(x), prior, sgd_d, sgd_g, state, seed=seed, epochs=max(epochs),
                          update="algorithm1" if x.shape[1] == 2 else "simultaneous", quiet=quiet):
         about = {"data": data, "seed": seed, "state": {**vars(state), "interrupted": False}}
         if state.epoch in epochs and not state.iteration:
@@ -120,15 +120,16 @@ def ours(path, data, seed):
 
 def duel(p, x, unseen, prior, seed, iterations):
     """D learns, G does not. Yields (iteration, what `look` sees) at moments that are dense at the start."""
-    sgd_d = Adam(p.D, Fall(LR_NEW, iterations))                  # constant to the end, D leaps now and then
+    sgd_d = Adam(p.D, LinearDecay(LR_NEW, iterations))                  # constant to the end, D leaps now and then
     rng, other = xp.default_rng(seed, 1), xp.default_rng(seed, 2)
     examples, unseen = toy.endless(x, p.m, seed), toy.endless(unseen, p.m, seed)
     moments = {0, *np.geomspace(1, iterations, MOMENTS).round().astype(int).tolist()}
     for i in range(iterations + 1):
         if i in moments:
             yield i, look(p, unseen, prior, other)
-        sample(p, prior, rng, p.d)
-        discriminator_gradient(p, next(examples), p.z)
+        z = sample_noise(p, prior, rng)
+        p.draw_masks_d(rng)
+        discriminator_gradient(p, next(examples), z)
         sgd_d.ascend()
 
 
@@ -136,9 +137,10 @@ def look(p, examples, prior, rng):
     """-V, D's accuracy and |grad_theta_g J|, of both losses J, on fresh minibatches: (BATCHES, 4), on the device. Nothing is updated."""
     rows = []
     for _ in range(BATCHES):
-        sample(p, prior, rng, p.d)
-        V, _, _ = discriminator_gradient(p, next(examples), p.z)
-        right = xp.stack([p.real.x[-1] > 0, p.fake.x[-1] < 0]).mean(dtype=V.dtype)          # D > 1/2, D < 1/2
+        z = sample_noise(p, prior, rng)
+        p.draw_masks_d(rng)
+        V, _, _ = discriminator_gradient(p, next(examples), z)
+        right = xp.stack([p.tape_real.x[-1] > 0, p.tape_fake.x[-1] < 0]).mean(dtype=V.dtype)          # D > 1/2, D < 1/2
         norms = []
         for p.generator_loss in ("minimax", "non-saturating"):
             generator_backward(p)
@@ -147,22 +149,22 @@ def look(p, examples, prior, rng):
     return xp.stack(rows)
 
 
-def main(given):
-    out = run.folder(given["out"])
-    name, x, unseen = load(given["data"])
+def main(args):
+    out = options.folder(args.out)
+    name, x, unseen = load(args.data)
     if min(len(x), len(unseen)) < M:
-        raise ValueError(f"--data {given['data']}: {len(x)} examples to train on and {len(unseen)} to look at, but a minibatch is {M}")
+        raise ValueError(f"--data {args.data}: {len(x)} examples to train on and {len(unseen)} to look at, but a minibatch is {M}")
     try:
-        return play(given, out, name, x, unseen)
+        return play(args, out, name, x, unseen)
     except KeyboardInterrupt:
         print(f"Interrupted. What is complete is kept: the same command with --resume goes on from {out}")
         return 130
 
 
-def play(given, out, name, x, unseen):
+def play(args, out, name, x, unseen):
     from tqdm import tqdm
-    seed, iterations, resume, quiet = (given[key] for key in ("seed", "iterations", "resume", "quiet"))
-    epochs, sigma, prior = sorted(set(given["epochs"])), given["noise"] or (.2 if x.shape[1] == 2 else 2.), Uniform()
+    seed, iterations, resume, quiet = (getattr(args, key) for key in ("seed", "iterations", "resume", "quiet"))
+    epochs, sigma, prior = sorted(set(args.epochs)), args.noise or (.2 if x.shape[1] == 2 else 2.), Uniform()
     m = min(M_NEW, len(x), len(unseen))
     settings = {"data": zlib.crc32(x.tobytes()), "seed": seed, "iterations": iterations, "batch_size": m}
     path, begun = os.path.join(out, "curves.json"), time.perf_counter()
@@ -178,7 +180,7 @@ def play(given, out, name, x, unseen):
             G, _ = checkpoint.load(frozen(out, n))
             p = Players(G, discriminator(x.shape[1], (seed, 2), [Noise(s)] * (s > 0)), m)
             moments, seen = [], []
-            for i, values in run.silently(duel(p, x, unseen, prior, seed, iterations)):
+            for i, values in fit.silently(duel(p, x, unseen, prior, seed, iterations)):
                 moments.append(i)
                 seen.append(xp.asnumpy(values))
                 if not np.isfinite(seen[-1]).all():
@@ -269,4 +271,4 @@ def finish(out, name, curves, sigma, result):
 
 
 if __name__ == "__main__":
-    run.command(parser(), main)
+    options.command(parser(), main)

@@ -12,8 +12,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from npgan import backend as xp
-from npgan import plots, run, theory
+from npgan import theory
 from npgan.data import toy
+from npgan.runs import options, plots
 
 OUTCOMES, STEPS, RATE = 20, 120, .15
 DX = .01
@@ -23,12 +24,12 @@ def parser():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
                                 epilog="NPGAN_BACKEND=cupy runs it on an NVIDIA GPU.")
     p.add_argument("--out", metavar="DIR", default="runs/theory", help="where the pictures go (default %(default)s)")
-    p.add_argument("--seed", type=run.number(int, 0), metavar="N", default=0, help="of p_data and of p_g's start (default %(default)s)")
+    p.add_argument("--seed", type=options.number(int, 0), metavar="N", default=0, help="of p_data and of p_g's start (default %(default)s)")
     return p
 
 
-def main(given):
-    out, seed = run.folder(given["out"]), given["seed"]
+def main(args):
+    out, seed = options.folder(args.out), args.seed
     proposition2(os.path.join(out, "proposition2.png"), seed)
     theorems(os.path.join(out, "theorems.png"))
     print(f"{out}: proposition2.png theorems.png")
@@ -122,4 +123,4 @@ def at(theta, x, p_data):
 
 
 if __name__ == "__main__":
-    run.command(parser(), main)
+    options.command(parser(), main)

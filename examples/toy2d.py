@@ -12,15 +12,16 @@ from typing import NamedTuple
 import numpy as np
 
 from npgan import backend as xp
-from npgan import checkpoint, metrics, plots, run
+from npgan import metrics
 from npgan.data import toy
+from npgan.divergences import OBJECTIVES
 from npgan.gan import Players, generator_gradient, train
 from npgan.layers import LeakyReLU, Linear, ReLU, he
 from npgan.net import Net
-from npgan.objectives import OBJECTIVES
-from npgan.optim import Adam, Fall
+from npgan.optim import Adam, LinearDecay
 from npgan.penalty import R1
 from npgan.priors import Uniform
+from npgan.runs import checkpoint, options, plots
 
 M, WIDTH = 128, 128                     # examples in a minibatch, units in a hidden layer: three of them in each player
 LR_G, LR_D = .002, .004                 # of Adam, constant in the first half, then falling linearly to 0
@@ -30,12 +31,12 @@ SHOWN, ARROWS, CELLS, LINES = 1000, 100, 100, 25        # samples, vectors, cell
 def parser():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     p.add_argument("--data", choices=toy.IN_THE_PLANE, default="moons", help="p_data (default moons)")
-    p.add_argument("--iterations", type=run.number(int, 1), default=6000, metavar="N", help="of Algorithm 1 (default 6000)")
-    run.game(p)
-    p.add_argument("--gamma", type=run.number(float, 0), default=.01, help="weight of the R1 penalty on D; 0: none (default .01)")
-    p.add_argument("--frames", type=run.number(int, 2), default=50, metavar="N", help="of the film, about (default 50)")
+    p.add_argument("--iterations", type=options.number(int, 1), default=6000, metavar="N", help="of Algorithm 1 (default 6000)")
+    options.game(p)
+    p.add_argument("--gamma", type=options.number(float, 0), default=.01, help="weight of the R1 penalty on D; 0: none (default .01)")
+    p.add_argument("--frames", type=options.number(int, 2), default=50, metavar="N", help="of the film, about (default 50)")
     p.add_argument("--live", action="store_true", help="watch the training in a window")
-    return run.usual(p, "runs/toy2d")
+    return options.usual(p, "runs/toy2d")
 
 
 class Moment(NamedTuple):
@@ -65,30 +66,30 @@ class Plane:
             return xp.asnumpy(f(net(xp.asarray(x, "float32")))).astype(float)
 
         generator_gradient(p, xp.asarray(self.z[:p.m], "float32"))          # leaves dJ/dG(z) on the tape: the vectors to draw
-        D = host(p.D, self.square / self.scale, p.objective.D).reshape(CELLS, CELLS)
+        D = host(p.D, self.square / self.scale, p.objective.prob).reshape(CELLS, CELLS)
         arrows = -p.m * xp.asnumpy(p.dGz)[:ARROWS].astype(float) / self.scale
         folded = host(p.G, self.z_grid).reshape(LINES, LINES, 2)
         return Moment(iteration, D, host(p.G, self.z) * self.scale, arrows, folded * self.scale)
 
 
-def main(given):
-    out, seed, iterations = run.folder(given["out"]), given["seed"], given["iterations"]
-    data, prior = toy.IN_THE_PLANE[given["data"]](), Uniform(1.)
+def main(args):
+    out, seed, iterations = options.folder(args.out), args.seed, args.iterations
+    data, prior = toy.IN_THE_PLANE[args.data](), Uniform(1.)
     x = data.sample(100_000, (seed, 1))
     scale = float(x.std())                                                  # the players see x / scale
     G = Net([Linear(2, WIDTH, he), ReLU(), Linear(WIDTH, WIDTH, he), ReLU(), Linear(WIDTH, WIDTH, he), ReLU(), Linear(WIDTH, 2, he)],
             seed=2 * seed)
     D = Net([Linear(2, WIDTH, he), LeakyReLU(), Linear(WIDTH, WIDTH, he), LeakyReLU(), Linear(WIDTH, WIDTH, he), LeakyReLU(),
              Linear(WIDTH, 1, he)], seed=2 * seed + 1)
-    p = Players(G, D, M, OBJECTIVES[given["objective"]], given["generator_loss"], penalty=R1(given["gamma"]) if given["gamma"] else None)
-    sgd_g, sgd_d = (Adam(net, Fall(lr, iterations), .5, .99) for net, lr in ((G, LR_G), (D, LR_D)))
+    p = Players(G, D, M, OBJECTIVES[args.objective], args.generator_loss, penalty=R1(args.gamma) if args.gamma else None)
+    sgd_g, sgd_d = (Adam(net, LinearDecay(lr, iterations), .5, .99) for net, lr in ((G, LR_G), (D, LR_D)))
     plane, examples = Plane(data, scale, prior, seed), toy.endless(xp.asarray(x / np.float32(scale)), M, seed)
 
-    every = max(iterations // given["frames"], 1)
-    moments, shown, begun = [plane.look(p, 0)], plots.window("A GAN in the plane") if given["live"] else None, time.perf_counter()
-    print(f"{given['data']}, {xp.name()}: {iterations} iterations of Algorithm 1, m = {M}")
+    every = max(iterations // args.frames, 1)
+    moments, shown, begun = [plane.look(p, 0)], plots.window("A GAN in the plane") if args.live else None, time.perf_counter()
+    print(f"{args.data}, {xp.name()}: {iterations} iterations of Algorithm 1, m = {M}")
     from tqdm import tqdm
-    with tqdm(total=iterations, unit="it", disable=given["quiet"], dynamic_ncols=True) as bar:
+    with tqdm(total=iterations, unit="it", disable=args.quiet, dynamic_ncols=True) as bar:
         for record in train(p, examples, prior, sgd_d, sgd_g, xp.default_rng(seed), iterations):
             i = record.iteration + 1
             if i == iterations or i % every == 0 or i >= 32 and i & (i - 1) == 0:          # the powers of two: most happens at the start
@@ -108,7 +109,7 @@ def main(given):
     plots.movie(os.path.join(out, "toy2d"), lambda fig, moment: frame(fig, plane, data, x, moment), moments)
 
     fresh = xp.asnumpy(G(xp.asarray(np.random.default_rng((seed, 3)).uniform(-prior.r, prior.r, (10_000, 2)), "float32"))) * scale
-    result = {**{key: given[key] for key in ("data", "seed", "objective", "generator_loss", "gamma", "iterations")}, "backend": xp.name(),
+    result = {**{key: getattr(args, key) for key in ("data", "seed", "objective", "generator_loss", "gamma", "iterations")}, "backend": xp.name(),
               "seconds": seconds, "jsd_50x50": metrics.jsd(fresh, x[:10_000], *data.extent)}
     if data.modes is not None:
         result |= metrics.coverage(fresh[:2500], data.modes, data.sd)._asdict()
@@ -147,4 +148,4 @@ def frame(fig, plane, data, x, moment):
 
 
 if __name__ == "__main__":
-    run.command(parser(), main)
+    options.command(parser(), main)

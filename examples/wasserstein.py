@@ -16,15 +16,16 @@ from typing import NamedTuple
 import numpy as np
 
 from npgan import backend as xp
-from npgan import checkpoint, metrics, plots, run
+from npgan import metrics
 from npgan.data import toy
-from npgan.gan import Players, discriminator_gradient, sample, train
+from npgan.divergences import WASSERSTEIN
+from npgan.gan import Players, discriminator_gradient, sample_noise, train
 from npgan.layers import LeakyReLU, Linear, Tanh, constant, he, uniform
 from npgan.net import Net
-from npgan.objectives import WASSERSTEIN
-from npgan.optim import Adam, Clip, Fall, WarmUp, at
+from npgan.optim import Adam, Clip, LinearDecay, WarmUp, at
 from npgan.penalty import GradientPenalty
 from npgan.priors import Normal, Uniform
+from npgan.runs import checkpoint, fit, options, plots
 
 MEAN, SD = .5, 2.                       # the pair: p_data = N(0, 1), p_g = N(MEAN, SD^2)
 M, WIDTH = 128, 64                      # examples in a minibatch, units in each of D's two hidden layers
@@ -37,15 +38,15 @@ SEEN, SAMPLES = 100, 10_000             # moments looked at, examples judged at 
 
 def parser():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
-    positive = run.number(float, 0, above=True)
+    positive = options.number(float, 0, above=True)
     p.add_argument("--data", choices=toy.ON_A_LINE, default="mixture", help="p_data of the trainings (default mixture)")
     p.add_argument("--lam", type=positive, nargs="+", default=[10., 100.], metavar="LAMBDA",
                    help="weights of the gradient penalty; the first in a training (default 10 100)")
     p.add_argument("--clip", type=positive, nargs="+", default=[.1, .03, .01], metavar="C",
                    help="limits of clipped weights; the first in a training (default .1 .03 .01)")
-    p.add_argument("--iterations", type=run.number(int, 1), default=1000, metavar="N",
+    p.add_argument("--iterations", type=options.number(int, 1), default=1000, metavar="N",
                    help="steps of each critic alone, and of G in each training (default 1000)")
-    return run.usual(p, "runs/wasserstein")
+    return options.usual(p, "runs/wasserstein")
 
 
 # --- The pair of Gaussians, by quadrature -----------------------------------------------------------------------------------
@@ -113,10 +114,10 @@ class Critic(NamedTuple):
         lam = c = self.value
         if self.how == "clip":
             D = network(uniform(c), uniform(c), seed)
-            return Players(G, D, M, WASSERSTEIN), Adam(D, Fall(LR_CLIPPED * c, updates), 0., B2_CLIPPED, project=Clip(c))
+            return Players(G, D, M, WASSERSTEIN), Adam(D, LinearDecay(LR_CLIPPED * c, updates), 0., B2_CLIPPED, project=Clip(c))
         D = network(he, uniform(3), seed)
         penalty = OneSided(lam) if self.how == "one-sided" else GradientPenalty(lam)
-        return Players(G, D, M, WASSERSTEIN, penalty=penalty), Adam(D, Fall(LR_D, updates), 0., B2)
+        return Players(G, D, M, WASSERSTEIN, penalty=penalty), Adam(D, LinearDecay(LR_D, updates), 0., B2)
 
     def __str__(self):
         return f"{self.how}, {'c' if self.how == 'clip' else 'lam'} = {self.value:g}"
@@ -160,9 +161,10 @@ def alone(critic, seed, iterations):
             yield Moment(i, integral((P - Q) * a), steepest(a, X), exact())
         if critic.how == "raised":
             p.penalty.weight = critic.value * (LAM_TOY / critic.value) ** max(1 - 2 * i / iterations, 0)
-        sample(p, prior, rng, p.d)
+        z = sample_noise(p, prior, rng)
+        p.draw_masks_d(rng)
         prior(rng, x)                                           # p_data is N(0, 1) too
-        discriminator_gradient(p, x, p.z)
+        discriminator_gradient(p, x, z)
         sgd.ascend()
 
 
@@ -171,7 +173,7 @@ def training(critic, data, seed, iterations):
     prior, k = Uniform(1.), WarmUp(K) if critic.how == "clip" else K
     G = Net([Linear(1, WIDTH, uniform(2), uniform(2)), Tanh(), Linear(WIDTH, WIDTH), Tanh(), Linear(WIDTH, 1)], seed=2 * seed)
     p, sgd_d = critic.players(G, 2 * seed + 1, sum(at(k, i) for i in range(iterations)))
-    sgd_g = Adam(G, Fall(LR_G, iterations), 0., B2)
+    sgd_g = Adam(G, LinearDecay(LR_G, iterations), 0., B2)
     examples = toy.endless(xp.asarray(data.sample(100_000, (seed, 1))), M, seed)
     x, z, line = data.sample(SAMPLES, (seed, 2)), np.linspace(-prior.r, prior.r, SAMPLES), np.linspace(*data.extent, 501)
 
@@ -242,31 +244,31 @@ def picture(path, pair, trainings, data):
     plots.save(path, fig)
 
 
-def main(given):
-    out, seed, iterations = run.folder(given["out"]), given["seed"], given["iterations"]
-    data, lams, clips = toy.ON_A_LINE[given["data"]](), dict.fromkeys(given["lam"]), dict.fromkeys(given["clip"])
+def main(args):
+    out, seed, iterations = options.folder(args.out), args.seed, args.iterations
+    data, lams, clips = toy.ON_A_LINE[args.data](), dict.fromkeys(args.lam), dict.fromkeys(args.clip)
     pair = {Critic(how, lam): [] for lam in lams for how in ("two-sided", "raised", "one-sided")} | {Critic("clip", c): [] for c in clips}
-    trainings = {Critic("two-sided", LAM_TOY): [], Critic("one-sided", given["lam"][0]): [], Critic("clip", given["clip"][0]): []}
+    trainings = {Critic("two-sided", LAM_TOY): [], Critic("one-sided", args.lam[0]): [], Critic("clip", args.clip[0]): []}
     jobs = [(alone(critic, seed, iterations), critic, moments) for critic, moments in pair.items()]
     jobs += [(training(critic, data, seed, iterations), critic, moments) for critic, moments in trainings.items()]
-    print(f"{len(pair)} critics alone, then {len(trainings)} trainings on p_data = {given['data']}, {xp.name()}: "
+    print(f"{len(pair)} critics alone, then {len(trainings)} trainings on p_data = {args.data}, {xp.name()}: "
           f"{iterations} iterations each, m = {M}")
     begun = time.perf_counter()
     from tqdm import tqdm
-    with tqdm(total=len(jobs) * iterations, unit="it", disable=given["quiet"], dynamic_ncols=True) as bar:
+    with tqdm(total=len(jobs) * iterations, unit="it", disable=args.quiet, dynamic_ncols=True) as bar:
         for done, (play, critic, moments) in enumerate(jobs):
             bar.set_description(str(critic))
-            for moment in run.silently(play):
+            for moment in fit.silently(play):
                 if not np.isfinite(moment).all():
                     raise FloatingPointError(f"{critic}, iteration {moment.iteration}: V is not finite; take another value or --seed")
                 moments.append(moment)
                 bar.update(done * iterations + moment.iteration - bar.n)
     seconds = time.perf_counter() - begun
 
-    picture(os.path.join(out, "wasserstein.png"), pair, trainings, given["data"])
+    picture(os.path.join(out, "wasserstein.png"), pair, trainings, args.data)
     rows = {str(critic): of_pair(critic, moments) for critic, moments in pair.items()}
     ends = {str(critic): of_training(moments) for critic, moments in trainings.items()}
-    result = {"data": given["data"], "seed": seed, "backend": xp.name(), "iterations": iterations, "seconds": seconds, "W": exact(),
+    result = {"data": args.data, "seed": seed, "backend": xp.name(), "iterations": iterations, "seconds": seconds, "W": exact(),
               "pair": rows, "trainings": ends,
               "curves": {part: {str(critic): moments for critic, moments in played.items()}
                          for part, played in (("pair", pair), ("trainings", trainings))}}
@@ -276,4 +278,4 @@ def main(given):
 
 
 if __name__ == "__main__":
-    run.command(parser(), main)
+    options.command(parser(), main)

@@ -257,7 +257,7 @@ class MaxPool(Layer):
             for plane, part in self.parts(dX, dx[rows]):
                 part[...] = plane
 
-    def pushforward(self, x, y, u, v):
+    def jvp(self, x, y, u, v):
         for rows, shape in self.chunks(y):
             largest, plane = self.piece(self.spread(y[rows], shape)), xp.zeros(shape, v.dtype)
             pairs = zip(self.places(self.planes(x[rows], shape)), self.places(self.planes(u[rows], shape)))
@@ -286,5 +286,5 @@ class Reshape(Layer):
     def backward(self, x, y, dy, dx):
         dx[...] = dy.reshape(dx.shape)
 
-    def pushforward(self, x, y, u, v):
+    def jvp(self, x, y, u, v):
         self.forward(u, v)

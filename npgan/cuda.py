@@ -1,9 +1,15 @@
-"""CUDA graphs: what is launched again and again on the same buffers is recorded once, and from then on launched whole.
+"""CUDA graphs: record a pass once on the GPU, then launch it whole.
 
-At m = 100 a launch costs the host more than most of them cost the GPU. NPGAN_CUDA_GRAPH=1 has both players' passes recorded, all but what
-is random, the gather of a minibatch and the updates. CuPy refuses to have a product of cuBLAS recorded; the library itself does not, and so
-it is asked here, with a handle and a workspace of our own (and in float32, whatever CUPY_TF32 says). Convolutions, whose products are
-batched, cannot be recorded yet. Not tried on a GPU: hence not the default.
+At m = 100 the host spends more time on a launch than the GPU spends on most kernels.
+`recorded_updates` gives the two updates of gan.py with recorded gradient functions. Not
+recorded: random numbers, the gather of a minibatch, and the optimizers' updates. runs/fit.py
+uses it if NPGAN_CUDA_GRAPH=1.
+
+CuPy refuses to record a product of cuBLAS; cuBLAS itself allows it. So this module calls cuBLAS
+through ctypes, with its own handle and workspace, in float32 whatever CUPY_TF32 says. A network
+with convolutions is not recorded, because their products are batched.
+
+Not yet tried on a GPU, so it is not the default.
 """
 
 import contextlib
@@ -14,88 +20,106 @@ import warnings
 import numpy as np
 
 from npgan import backend as xp
+from npgan import gan, kernels
 
-WORKSPACE = 32 * 2 ** 20        # bytes for cuBLAS, which may not allocate while it is recorded
-GEMM = {np.dtype("float32"): (ctypes.c_float, "cublasSgemm_v2"), np.dtype("float64"): (ctypes.c_double, "cublasDgemm_v2")}
-MOST = 16                       # recordings of one pair of players
-library = ctypes.CDLL           # or the tests' own cuBLAS
+WORKSPACE = 32 * 2 ** 20        # bytes for cuBLAS, which may not allocate memory during a recording
+GEMM = {np.dtype("float32"): (ctypes.c_float, "cublasSgemm_v2"),
+        np.dtype("float64"): (ctypes.c_double, "cublasDgemm_v2")}
+MAX_RECORDINGS = 16             # of one function
+load_library = ctypes.CDLL      # the tests put their own cuBLAS here
 
 
-def recorded(f):
-    """f(p, *arrays), of players p: where p.graphs is a dictionary, by the graph in it. What f returns, None or arrays, is copied.
-
-    For f to be recorded it must do the same each time: but for the numbers in p's buffers and in the arrays, and for p's objective,
-    generator loss and penalty's weight, each of which has its own recording.
+def recorded_updates():
+    """gan.train and gan.train_simultaneous by the names of --update, with recorded gradient
+    functions.
     """
-    @functools.wraps(f)
-    def call(p, *arrays):
-        if p.graphs is None:
-            return f(p, *arrays)
-        key = f, p.objective, p.generator_loss, p.penalty and p.penalty.weight
-        if key not in p.graphs:
+    discriminator_gradient = Recorded(gan.discriminator_gradient)
+    return {"algorithm1": functools.partial(
+                gan.train, discriminator_gradient=discriminator_gradient,
+                generator_gradient=Recorded(gan.generator_gradient)),
+            "simultaneous": functools.partial(
+                gan.train_simultaneous, discriminator_gradient=discriminator_gradient,
+                generator_backward=Recorded(gan.generator_backward))}
+
+
+class Recorded:
+    """f(players, *arrays) as a CUDA graph.
+
+    The first call records f; later calls copy the arrays into the graph's inputs, launch it and
+    return copies of its results. Other players, another objective, generator loss or weight of
+    the penalty are another recording. If f cannot be recorded, a warning says why, and from
+    then on f itself is called.
+    """
+
+    def __init__(self, f):
+        self.f, self.recordings = f, {}
+
+    def __call__(self, players, *arrays):
+        if self.recordings is None:
+            return self.f(players, *arrays)
+        key = (players, players.objective, players.generator_loss,
+               players.penalty and players.penalty.weight)
+        if key not in self.recordings:
             try:
-                p.graphs[key] = record(f, p, arrays)
-            except (OSError, RuntimeError, MemoryError) as e:       # no cuBLAS; what cannot be recorded; CUDA's own, and the pool's
-                p.graphs = None
-                warnings.warn(f"NPGAN_CUDA_GRAPH=1: {f.__name__} cannot be recorded, so training goes on as without it: {e}", stacklevel=2)
-                return f(p, *arrays)
-        graph, inputs, results, _ = p.graphs[key]
-        for held, a in zip(inputs, arrays):
-            held[...] = a
+                self.recordings[key] = self.record(players, arrays)
+            except (OSError, RuntimeError, MemoryError) as e:       # of cuBLAS, of CUDA, of the memory pool
+                self.recordings = None
+                warnings.warn(f"NPGAN_CUDA_GRAPH=1: {self.f.__name__} cannot be recorded, so training goes "
+                              f"on without a graph: {e}", stacklevel=2)
+                return self.f(players, *arrays)
+        graph, inputs, results, _ = self.recordings[key]
+        for a, own in zip(arrays, inputs):
+            gan.put("a minibatch", a, own)
         graph.launch()
         return results and tuple(a.copy() for a in results)
-    return call
 
-
-def record(f, p, arrays):
-    """(graph, its own copies of the arrays, its results, the memory it works in). RuntimeError where something in f cannot be recorded."""
-    if len(p.graphs) == MOST:
-        raise RuntimeError(f"objective, generator loss or the penalty's weight change too often, {MOST} times so far")
-    stream, dot = recorder(xp.active())
-    inputs = [a.astype(p.D.dtype) for a in arrays]
-    pool = xp.cuda.MemoryPool()                         # what the graph's arrays lie in must not serve others
-    xp.cuda.get_current_stream().synchronize()          # the stream that is recorded waits for no other
-    with xp.cuda.using_allocator(pool.malloc), stream, instead(p, dot):
-        f(p, *inputs)                                   # compiles kernels, which cannot be recorded, and fills the pool
-        stream.synchronize()
-        stream.begin_capture()
-        try:
-            results = f(p, *inputs)
-        except BaseException:
-            with contextlib.suppress(RuntimeError):
-                stream.end_capture()
-            raise
-        return stream.end_capture(), inputs, results, pool
-
-
-@contextlib.contextmanager
-def instead(p, dot):
-    """A context in which `xp.dot` is this function, and what is recorded within the recorded is simply called."""
-    graphs, p.graphs = p.graphs, None
-    vars(xp)["dot"] = dot
-    try:
-        yield
-    finally:
-        del vars(xp)["dot"]
-        p.graphs = graphs
+    def record(self, players, arrays):
+        """(graph, its inputs, its results, its memory pool). Raises RuntimeError if f cannot be
+        recorded.
+        """
+        if len(self.recordings) == MAX_RECORDINGS:
+            raise RuntimeError("players, objective, generator loss or the penalty's weight change too often, "
+                               f"{MAX_RECORDINGS} times so far")
+        stream, product = recorder(xp.active())
+        inputs = [a.astype(players.D.dtype) for a in arrays]
+        pool = xp.cuda.MemoryPool()                         # the graph's own memory: nothing else may use it
+        xp.cuda.get_current_stream().synchronize()          # the recorded stream waits for no other stream
+        with xp.cuda.using_allocator(pool.malloc), stream, kernels.product_by(product):
+            self.f(players, *inputs)                        # compiles the kernels and fills the pool
+            stream.synchronize()
+            stream.begin_capture()
+            try:
+                results = self.f(players, *inputs)
+            except BaseException:
+                with contextlib.suppress(RuntimeError):
+                    stream.end_capture()
+                raise
+            return stream.end_capture(), inputs, results, pool
 
 
 @functools.cache
 def recorder(module):
-    """The stream to record on, and the matrix product that goes there. RuntimeError where cuBLAS says no."""
+    """(stream to record on, product(a, b, out) on that stream). Raises RuntimeError if cuBLAS
+    refuses.
+    """
     def call(name, *args):
         if status := getattr(cublas, name)(*args):
             raise RuntimeError(f"{name}: cuBLAS's status {status}")
 
     def operand(a):
-        """The matrix as cuBLAS finds it, who counts down columns: its transpose as it lies, or itself to be transposed."""
-        transposed = not a.flags.c_contiguous
-        return int(transposed), ctypes.c_void_p(a.data.ptr), a.shape[0 if transposed else 1]
+        """(1 if cuBLAS must transpose a, address, leading dimension).
 
-    def dot(a, b, out):
-        """out = a b, which for cuBLAS is out^T = b^T a^T"""
-        if not (out.flags.c_contiguous and all(x.flags.c_contiguous or x.flags.f_contiguous for x in (a, b))
-                and a.dtype == b.dtype == out.dtype and out.dtype in GEMM):
+        cuBLAS reads memory column by column. So a matrix that lies row by row is its own
+        transpose there.
+        """
+        transpose = not a.flags.c_contiguous
+        return int(transpose), ctypes.c_void_p(a.data.ptr), a.shape[0 if transpose else 1]
+
+    def product(a, b, out):
+        """out = a b, which cuBLAS computes as out^T = b^T a^T."""
+        contiguous = all(x.flags.c_contiguous or x.flags.f_contiguous for x in (a, b))
+        one_dtype = a.dtype == b.dtype == out.dtype and out.dtype in GEMM
+        if not (contiguous and out.flags.c_contiguous and one_dtype):
             raise NotImplementedError("a product of matrices that lie in neither order, or are of two dtypes")
         real, gemm = GEMM[out.dtype]
         (transpose_a, A, lda), (transpose_b, B, ldb), (_, C, ldc) = operand(a), operand(b), operand(out)
@@ -104,11 +128,12 @@ def recorder(module):
              ctypes.byref(one), B, ldb, A, lda, ctypes.byref(zero), C, ldc)
         return out
 
-    module.cuda.device.get_cublas_handle()              # CuPy finds the library, and loads it
-    cublas = library(f"libcublas.so.{module.cuda.runtime.runtimeGetVersion() // 1000}")
-    stream, handle, workspace = module.cuda.Stream(non_blocking=True), ctypes.c_void_p(), module.empty(WORKSPACE, "uint8")
-    dot.workspace = workspace                           # kept as long as it is used
+    module.cuda.device.get_cublas_handle()              # makes CuPy find and load the library
+    cublas = load_library(f"libcublas.so.{module.cuda.runtime.runtimeGetVersion() // 1000}")
+    stream, handle = module.cuda.Stream(non_blocking=True), ctypes.c_void_p()
+    product.workspace = module.empty(WORKSPACE, "uint8")       # lives as long as the function that needs it
     call("cublasCreate_v2", ctypes.byref(handle))
     call("cublasSetStream_v2", handle, ctypes.c_void_p(stream.ptr))
-    call("cublasSetWorkspace_v2", handle, ctypes.c_void_p(workspace.data.ptr), ctypes.c_size_t(WORKSPACE))
-    return stream, dot
+    call("cublasSetWorkspace_v2", handle, ctypes.c_void_p(product.workspace.data.ptr),
+         ctypes.c_size_t(WORKSPACE))
+    return stream, product

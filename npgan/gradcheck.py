@@ -12,7 +12,7 @@ import sys
 import numpy as np
 
 from npgan import backend as xp
-from npgan import conv, gan, layers, objectives
+from npgan import conv, divergences, gan, layers, objectives
 from npgan.net import Net
 from npgan.penalty import R1, GradientPenalty
 
@@ -121,7 +121,7 @@ def check_second(make, inputs, m, seed=0):
         return xp.vdot(s.x[0], t.dx[0])
 
     Q()
-    net.second(t, s, xp.empty_like(net.theta))
+    net.double_backward(t, s, xp.empty_like(net.theta))
     yield f"grad_x y through {make()}", "theta", error(Q, net.theta, net.grad.copy())
 
 
@@ -146,7 +146,7 @@ def players(objective, loss, m=5, seed=0, penalty=None):
     D = Net([layers.Dropout(.8), linear(6, 15), layers.Maxout(3), layers.Dropout(.5), linear(5, 6), layers.Maxout(2), layers.Dropout(.5),
              linear(3, 1)], "float64", seed + 1)
     p = gan.Players(G, D, m, objective, loss, penalty=penalty)
-    D.draw(p.d, xp.default_rng(seed))
+    D.draw(p.tape_d, xp.default_rng(seed))
     if penalty:
         penalty.draw(xp.default_rng(seed, 1))
     return p, xp.asarray(rng.random((m, 6))), xp.asarray(rng.standard_normal((m, 4)))
@@ -162,7 +162,7 @@ def check_steps(objective, seed=0):
 
         def J():
             gan.generator_gradient(p, z)
-            return objective.J(p.fake.x[-1], loss).mean()
+            return objective.J(p.tape_fake.x[-1], loss).mean()
         J()
         yield f"{objective.name}: G's step, {loss}", "theta_g", error(J, p.G.theta, p.G.grad.copy())
         gan.discriminator_gradient(p, x, z)
@@ -195,7 +195,7 @@ def rows():
             yield from ((what, of, m, e) for what, of, e in check_second(make, inputs, m))
     for penalty in (GradientPenalty(), R1()):
         yield from ((what, of, 5, e) for what, of, e in check_penalty(penalty))
-    for objective in objectives.OBJECTIVES.values():
+    for objective in divergences.OBJECTIVES.values():
         yield from ((what, of, 50, e) for what, of, e in check_objective(objective))
         yield from ((what, of, 5, e) for what, of, e in check_steps(objective))
 

@@ -1,15 +1,18 @@
 """Layers: each owns its parameters and nothing else.
 
-A layer maps m examples at once, one example a row. Every input, output and gradient is a buffer that the caller passes in:
+A layer maps m examples at once, one example a row. The caller passes in every buffer:
 
-    forward(x, y)             y = f(x)
+    forward(x, y)             y  = f(x)
     backward(x, y, dy, dx)    dx = (df/dx)^T dy
-    gradient(x, dy)           dW, db: the parameters' part of the same chain rule
-    pushforward(x, y, u, v)   v = (df/dx) u: how y moves when x moves along u (only what differentiates twice asks: Net.second)
+    gradient(x, dy)           dW = (df/dW)^T dy,  and db likewise
+    jvp(x, y, u, v)           v  = (df/dx) u, the Jacobian-vector product
 
-Inputs come first, then what is written; nothing is returned; x and y never alias. dy means dL/dy for whatever objective L is
-being differentiated, and so dx, dW, db. A layer that needs more than x and y (dropout its mask) says so with `extra`: the tape
-keeps these buffers, and they come last in each call.
+Inputs come first, then what is written. Nothing is returned. x and y never share memory. dy
+means dL/dy for the objective L that is differentiated, and dx, dW, db are its gradients
+likewise. Only Net.double_backward calls jvp.
+
+A layer that needs more buffers than x and y asks for them with `extra`. For example dropout
+needs its mask. The tape (net.py) keeps these buffers, and they come last in each call.
 """
 
 import math
@@ -17,22 +20,27 @@ import math
 import numpy as np
 
 from npgan import backend as xp
+from npgan import kernels
 
-# --- Initialisers: functions of a host generator and a shape, so that one seed gives one network on every backend -----------
+# --- Initialisers: functions of a host generator, so a seed gives one network on both backends
 
 
 def constant(value):
-    """Every entry `value`: a number, or an array of the parameter's shape."""
+    """Every entry is `value`: a number, or an array of the parameter's shape."""
     return lambda rng, shape: np.broadcast_to(value, shape)
 
 
 def uniform(r):
-    """U(-r, r), the 2014 paper's."""
+    """U(-r, r), the 2014 paper's initialiser"""
     return lambda rng, shape: rng.uniform(-r, r, shape)
 
 
 def glorot(rng, shape):
-    """U(-r, r), r = sqrt(6 / (n + k)) for W (n, k): keeps the variance of tanh and sigmoid units (Glorot and Bengio 2010)."""
+    """U(-r, r), r = sqrt(6 / (n + k)) for W (n, k): keeps the variance of tanh and sigmoid
+    units.
+
+    Source: Glorot and Bengio 2010.
+    """
     return uniform(math.sqrt(6 / sum(shape)))(rng, shape)
 
 
@@ -42,10 +50,12 @@ def he(rng, shape):
 
 
 def sparse(nonzero):
-    """For each unit (a column of W) `nonzero` weights from N(0, 1), the others 0 (Martens 2010). ValueError if there are not so many."""
+    """N(0, 1) for `nonzero` weights of each unit (a column of W), 0 for the others (Martens
+    2010).
+    """
     def draw(rng, shape):
         if not 0 < nonzero <= shape[0]:
-            raise ValueError(f"sparse({nonzero}): a unit with {shape[0]} inputs cannot have {nonzero} nonzero weights")
+            raise ValueError(f"sparse({nonzero}): a unit has only {shape[0]} inputs")
         rows = np.argsort(rng.random(shape), axis=0)[:nonzero]
         W = np.zeros(shape)
         np.put_along_axis(W, rows, rng.standard_normal(rows.shape), axis=0)
@@ -54,47 +64,57 @@ def sparse(nonzero):
 
 
 def logit(p):
-    """b = log(p / (1 - p)), p clipped to [1e-7, 1 - 1e-7]: a sigmoid layer whose x is near 0 then starts at the marginals p."""
+    """b = log(p / (1 - p)), with p clipped to [1e-7, 1 - 1e-7].
+
+    A sigmoid layer with this bias and small weights starts at the marginal probabilities p.
+    """
     p = np.clip(p, 1e-7, 1 - 1e-7)
     return constant(np.log(p / (1 - p)))
 
 
-# --- Layers -----------------------------------------------------------------------------------------------------------------
+# --- The interface ----------------------------------------------------------------------------
 
 
 class Layer:
-    """What a network asks of every layer; a layer without parameters, of one output for each input, needs no more than this."""
+    """The interface of a layer. The defaults are right for a layer with no parameters that
+    keeps the shape.
+    """
 
-    parameters = {}                  # name -> shape; the network sets self.<name> and its gradient self.d<name>
-    inputs = None                    # shape of one example, where the layer fixes it
-    curved = False                   # whether f'' is anything but zero; then curvature(y) gives it
+    parameters = {}                  # name -> shape. Net sets self.<name> and its gradient self.d<name>
+    inputs = None                    # the shape of one example, if the layer fixes it
+    curved = False                   # True if f'' is not zero everywhere; then curvature(y) gives f''
 
     def __init__(self, *args):
-        self.args = args             # of the constructor: what repr prints and a checkpoint keeps
+        self.args = args             # the constructor's; repr prints them and a checkpoint keeps them
 
     def outputs(self, inputs):
-        """Shape of one output for the shape of one input."""
+        """The shape of one output, for the shape of one input."""
         return inputs
 
     def extra(self, m, inputs, dtype):
-        """Buffers that the layer needs beyond x and y, each with m rows."""
+        """Buffers that the layer needs besides x and y, each with m rows."""
         return ()
 
     def draw(self, rng, *extra):
-        """Fill the random ones among them, before the pass, so that forward stays a function."""
+        """Fill the random buffers of `extra`. This happens before a pass, so forward stays a
+        function.
+        """
 
     def gradient(self, x, dy, *extra):
-        """Nothing to do without parameters."""
+        """A layer without parameters has nothing to do here."""
 
-    def pushforward(self, x, y, u, v, *extra):
-        raise ValueError(f"{self}: has no pushforward, so no gradient penalty can go through it")
+    def jvp(self, x, y, u, v, *extra):
+        raise ValueError(f"{self}: has no jvp, so no gradient penalty can go through it")
 
     def __repr__(self):
         return f"{type(self).__name__}({', '.join(map(str, self.args))})"
 
 
+# --- Affine layers ----------------------------------------------------------------------------
+
+
 class Affine(Layer):
-    """y = A x + b, where the linear map A is written with the weights W.
+    """y = A x + b, where the weights W define the linear map A.
 
     A subclass says what A is, in three verbs:
         apply(x, y)        y  = A x
@@ -111,9 +131,9 @@ class Affine(Layer):
 
     def gradient(self, x, dy):
         self.outer(x, dy, self.dW)
-        xp.total(dy, out=self.db)
+        kernels.sum_rows(dy, out=self.db)
 
-    def pushforward(self, x, y, u, v):
+    def jvp(self, x, y, u, v):
         self.apply(u, v)
 
 
@@ -130,13 +150,16 @@ class Linear(Affine):
         return (self.args[1],)
 
     def apply(self, x, y):
-        xp.dot(x, self.W, out=y)
+        kernels.product(x, self.W, out=y)
 
     def adjoint(self, dy, dx):
-        xp.dot(dy, self.W.T, out=dx)             # with one logit NumPy's matmul is ten times as slow: a loop, no BLAS
+        kernels.product(dy, self.W.T, out=dx)
 
     def outer(self, x, dy, dW):
-        xp.dot(x.T, dy, out=dW)
+        kernels.product(x.T, dy, out=dW)
+
+
+# --- Elementwise layers -----------------------------------------------------------------------
 
 
 class Elementwise(Layer):
@@ -145,21 +168,21 @@ class Elementwise(Layer):
     def backward(self, x, y, dy, dx):
         xp.multiply(dy, self.slope(y), out=dx)
 
-    def pushforward(self, x, y, u, v):
-        self.backward(x, y, u, v)    # df/dx is diagonal: its own transpose
+    def jvp(self, x, y, u, v):
+        self.backward(x, y, u, v)    # df/dx is diagonal, so it equals its transpose
 
     def curvature(self, y):
-        return xp.zeros_like(y)      # piecewise linear, unless a subclass says otherwise
+        return xp.zeros_like(y)      # a piecewise linear layer; others override this
 
 
 class ReLU(Elementwise):
     """y = max(x, 0)"""
 
     def forward(self, x, y):
-        xp.relu(x, out=y)
+        kernels.relu(x, out=y)
 
     def slope(self, y):
-        return y > 0                 # the kink itself counts as flat
+        return y > 0                 # 0 at the kink
 
 
 class LeakyReLU(Elementwise):
@@ -175,9 +198,9 @@ class LeakyReLU(Elementwise):
         xp.maximum(x, y, out=y)
 
     def slope(self, y):
-        slope = (y > 0).astype(y.dtype)
-        slope *= 1 - self.args[0]
-        slope += self.args[0]        # 1 where y > 0, else a: in a third less time than a maximum with a number
+        slope = (y > 0).astype(y.dtype)     # 1 where y > 0, else a; this way is three times as fast as a
+        slope *= 1 - self.args[0]           # maximum of an array and a number
+        slope += self.args[0]
         return slope
 
 
@@ -187,7 +210,7 @@ class Sigmoid(Elementwise):
     curved = True
 
     def forward(self, x, y):
-        xp.sigmoid(x, out=y)
+        kernels.sigmoid(x, out=y)
 
     def slope(self, y):
         return y * (1 - y)
@@ -227,9 +250,10 @@ class Softplus(Elementwise):
 
 
 class Scale(Elementwise):
-    """y = a x + b, a and b numbers that are not learned: Scale(4, -2) shows D pixels of [0, 1] as of [-2, 2].
+    """y = a x + b, with constants a and b: Scale(4, -2) maps pixels from [0, 1] to [-2, 2].
 
-    Images that differ little from a common mean differ even less to a unit that sees the mean as well; without most of it D learns sooner.
+    Images that differ little from their mean look alike to a unit that also sees the mean. D
+    learns sooner if most of the mean is taken away.
     """
 
     def __init__(self, a, b):
@@ -243,10 +267,14 @@ class Scale(Elementwise):
         return xp.full_like(y, self.args[0])
 
 
+# --- Maxout, dropout, noise -----------------------------------------------------------------
+
+
 class Maxout(Layer):
     """y_j = max_i x_ij          x (m, pieces * units), piece by piece   y (m, units)
 
-    After Linear(n, pieces * units): the convex piecewise linear unit of Goodfellow et al. 2013. A tie goes to the first piece.
+    After Linear(n, pieces * units) this is the convex piecewise linear unit of Goodfellow et
+    al. 2013. At a tie the first piece gets the gradient.
     """
 
     def __init__(self, pieces):
@@ -261,28 +289,31 @@ class Maxout(Layer):
         return (n // pieces, *inputs[1:])
 
     def split(self, x):
+        """x as (m, pieces, units), a view."""
         return x.reshape(len(x), self.args[0], -1)
 
     def forward(self, x, y):
         xp.max(self.split(x), axis=1, out=y.reshape(len(y), -1))
 
     def backward(self, x, y, dy, dx):
-        xp.multiply(dy.reshape(len(y), 1, -1), self.largest(x, y), out=self.split(dx))
+        xp.multiply(dy.reshape(len(y), 1, -1), self.first_maximum(x, y), out=self.split(dx))
 
-    def pushforward(self, x, y, u, v):
-        u, v, largest = self.split(u), v.reshape(len(y), -1), self.largest(x, y)
+    def jvp(self, x, y, u, v):
+        u, v, first = self.split(u), v.reshape(len(y), -1), self.first_maximum(x, y)
         for i in range(self.args[0]):
-            xp.copyto(v, u[:, i], where=largest[:, i])
+            xp.copyto(v, u[:, i], where=first[:, i])
 
-    def largest(self, x, y):
-        """(m, pieces, units): True where a piece is its unit's largest, the first of them. Every unit has one."""
-        return xp.largest(self.split(x), y.reshape(len(y), -1))
+    def first_maximum(self, x, y):
+        """(m, pieces, units): True at the first of each unit's largest pieces."""
+        return kernels.first_maximum(self.split(x), y.reshape(len(y), -1))
 
 
 class Dropout(Layer):
-    """y = mask x, mask = 1 / keep with probability keep, else 0: one mask per example, E[y] = x (Srivastava et al. 2014).
+    """y = mask x, with mask = 1 / keep with probability keep, else 0; so E[y] = x (Srivastava
+    et al. 2014).
 
-    A fresh tape's masks are 1, dropout off; `draw` draws them.
+    Each example has its own mask. A fresh tape's masks are 1, which turns dropout off; `draw`
+    draws them.
     """
 
     def __init__(self, keep):
@@ -294,7 +325,7 @@ class Dropout(Layer):
         return (xp.ones((m, *inputs), dtype),)
 
     def draw(self, rng, mask):
-        xp.bernoulli(rng, self.args[0], 1 / self.args[0], mask)
+        kernels.bernoulli(rng, self.args[0], 1 / self.args[0], mask)
 
     def forward(self, x, y, mask):
         xp.multiply(x, mask, out=y)
@@ -302,14 +333,15 @@ class Dropout(Layer):
     def backward(self, x, y, dy, dx, mask):
         xp.multiply(dy, mask, out=dx)
 
-    def pushforward(self, x, y, u, v, mask):
+    def jvp(self, x, y, u, v, mask):
         xp.multiply(u, mask, out=v)
 
 
 class Noise(Layer):
-    """y = x + e, e ~ N(0, sigma^2): instance noise, where D begins with it (Arjovsky and Bottou 2017; Sonderby et al. 2017).
+    """y = x + e, e ~ N(0, sigma^2): instance noise at the input of D.
 
-    A fresh tape's e is 0; `draw` draws it. `sigma` may be changed between steps: annealed.
+    A fresh tape's e is 0; `draw` draws it. Change `sigma` between steps to anneal the noise.
+    Sources: Arjovsky and Bottou 2017; Sonderby et al. 2017.
     """
 
     def __init__(self, sigma):
@@ -331,5 +363,5 @@ class Noise(Layer):
     def backward(self, x, y, dy, dx, e):
         dx[...] = dy
 
-    def pushforward(self, x, y, u, v, e):
+    def jvp(self, x, y, u, v, e):
         v[...] = u

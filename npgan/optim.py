@@ -1,18 +1,26 @@
-"""Stochastic gradient ascent and descent, with momentum or Adam, and the mean of the iterates; schedules; projections after each step."""
+"""How a player moves along its gradient: updates, their mean, schedules, projections.
+
+An optimizer reads net.grad and moves net.theta, both flat vectors. `ascend` climbs the
+gradient, `descend` goes down. Each class shows the equation of its update beside the call of
+its kernel (kernels.py). A schedule is a function of t, the number of updates so far, so a
+resumed run needs only t.
+"""
 
 import contextlib
 import math
 
 from npgan import backend as xp
-
-EVERY = 10                      # updates between two that enter the mean
+from npgan import kernels
 
 
 class Momentum:
-    """v <- mu v + lr g;  ascend adds v to theta, descend takes it away.
+    """Stochastic gradient ascent or descent with momentum:
 
-    lr and mu are numbers, or schedules: functions of t, the number of updates so far. g is net.grad, theta is net.theta.
-    `project(net)`, if given, follows each update. `slots` names the vectors that it keeps from one update to the next.
+        v     <- mu v + lr g               g = net.grad
+        theta <- theta + v  (ascend)       theta <- theta - v  (descend)
+
+    lr, mu: numbers, or schedules. project(net), if given, follows each update.
+    `slots` names the vectors that the optimizer keeps from one update to the next.
     """
 
     slots = ("v",)
@@ -20,23 +28,59 @@ class Momentum:
     def __init__(self, net, lr, mu=0., project=None):
         self.net, self.lr, self.mu, self.project = net, lr, mu, project
         self.v = xp.zeros_like(net.theta)
-        self.t = self.every = 0
+        self.t, self.stride = 0, None
+
+    def ascend(self):
+        self._step(+1)
+
+    def descend(self):
+        self._step(-1)
+
+    def _step(self, sign):
+        self._update(sign, value_at(self.lr, self.t))
+        self.t += 1
+        if self.project:
+            self.project(self.net)
+        if self.stride:
+            self._update_mean()
+
+    def _update(self, sign, lr):
+        # v <- mu v + lr g;  theta <- theta + sign v
+        kernels.momentum(self.net.theta, self.v, self.net.grad, lr, value_at(self.mu, self.t), sign)
 
     def average(self, n):
-        """Keep, as the slot `mean`, the mean of theta over about the last n updates:  mean <- mean + (theta - mean) / min(t, n)
+        """Keep the mean of the iterates in the slot `mean`. Training is not affected.
 
-        Stochastic gradients keep theta moving about the point it is heading for, the more the larger lr is; the mean of where it has
-        been is nearer to that point (Polyak and Juditsky 1992; for GANs Yazici et al. 2019), and training takes no notice. Neighbours are
-        much alike: theta enters after every EVERY-th update, with EVERY times the weight. ValueError unless n is 1 or more.
+        Every s-th iterate enters, at t = s, 2s, 3s, ..., where s = n / 100 rounded down, but at
+        least 1 and at most 10:
+
+            mean <- mean + w (theta - mean),     w = s / min(t, n)
+
+        Up to t = n this is exactly the mean of the iterates that entered; for n < 200 all of
+        them enter. After that it is an exponential moving average whose weights fall by a
+        factor e in n updates. Before the first entry `mean` is theta.
+
+        Stochastic gradients keep theta moving around the point that it heads for. The mean is
+        nearer to this point (Polyak and Juditsky 1992; for GANs Yazici et al. 2019).
+        Neighbouring iterates are much alike, so a long mean loses nothing if it skips some.
+        Raises ValueError unless n >= 1.
         """
         if n < 1:
             raise ValueError(f"average({n}): a mean is over 1 update or more")
-        self.n, self.every, self.mean, self.slots = n, min(n, EVERY), self.net.theta.copy(), (*type(self).slots, "mean")
+        self.n, self.stride = n, min(max(n // 100, 1), 10)
+        self.mean, self.slots = self.net.theta.copy(), (*type(self).slots, "mean")
+
+    def _update_mean(self):
+        if self.t < self.stride:
+            self.mean[...] = self.net.theta
+        elif self.t % self.stride == 0:
+            # mean <- mean + w (theta - mean)
+            kernels.lerp(self.mean, self.net.theta, self.stride / min(self.t, self.n))
 
     @contextlib.contextmanager
     def averaged(self):
-        """A context in which the network's theta is the mean, if one is kept."""
-        if not self.every:
+        """A context in which net.theta is the mean, if one is kept."""
+        if not self.stride:
             yield
             return
         theta = self.net.theta.copy()
@@ -46,28 +90,14 @@ class Momentum:
         finally:
             self.net.theta[...] = theta
 
-    def ascend(self):
-        self._step(+1)
-
-    def descend(self):
-        self._step(-1)
-
-    def _step(self, sign):
-        self._update(sign, at(self.lr, self.t))
-        self.t += 1
-        if self.project:
-            self.project(self.net)
-        if self.every and (self.t % self.every == 0 or self.t < self.every):
-            xp.approach(self.mean, self.net.theta, self.every / max(self.every, min(self.t, self.n)))
-
-    def _update(self, sign, lr):
-        xp.momentum(self.net.theta, self.v, self.net.grad, lr, at(self.mu, self.t), sign)
-
 
 class Adam(Momentum):
-    """v <- b1 v + (1 - b1) g;  s <- b2 s + (1 - b2) g^2;  the step is lr sqrt(1 - b2^t) / (1 - b1^t) v / (sqrt s + eps)
+    """Adam (Kingma and Ba 2015, in the form of the end of their section 2); RMSProp if b1 = 0:
 
-    For each number its own rate, by the size of its recent gradients (Kingma and Ba 2015, end of section 2). With b1 = 0: RMSProp.
+        v     <- b1 v + (1 - b1) g         s <- b2 s + (1 - b2) g^2
+        theta <- theta +- lr sqrt(1 - b2^t) / (1 - b1^t) v / (sqrt s + eps)
+
+    So each parameter has its own rate, which depends on the size of its recent gradients.
     """
 
     slots = ("v", "s")
@@ -78,29 +108,33 @@ class Adam(Momentum):
         self.s = xp.zeros_like(net.theta)
 
     def _update(self, sign, lr):
+        # v <- b1 v + (1 - b1) g;  s <- b2 s + (1 - b2) g^2;  theta <- theta + rate v / (sqrt s
+        # + eps)
         b1, b2, t = self.b1, self.b2, self.t + 1
-        lr *= sign * math.sqrt(1 - b2 ** t) / (1 - b1 ** t)
-        xp.adam(self.net.theta, self.v, self.s, self.net.grad, lr, b1, b2, self.eps)
+        rate = lr * (sign * math.sqrt(1 - b2 ** t) / (1 - b1 ** t))
+        kernels.adam(self.net.theta, self.v, self.s, self.net.grad, rate, b1, b2, self.eps)
 
 
-# --- Schedules: functions of t, so that a resumed run needs no more than t -------------------------------------------------
+# --- Schedules --------------------------------------------------------------------------------
 
 
-def at(value, t):
-    """The value of a number or of a schedule at t."""
+def value_at(value, t):
+    """The value at t of a number or of a schedule."""
     return value(t) if callable(value) else value
 
 
 def steps(k, i):
-    """k, D's steps for each of G's, at iteration i. ValueError if k < 1."""
-    k = at(k, i)
+    """k at iteration i: the number of D's steps for one step of G. Raises ValueError if k <
+    1.
+    """
+    k = value_at(k, i)
     if k < 1:
         raise ValueError(f"k = {k} at iteration {i}: D makes one step or more")
     return k
 
 
 class Decay:
-    """lr(t) = max(lr / factor^t, minimum): the paper's factor is 1.000004, its minimum 1e-6"""
+    """lr(t) = max(lr / factor^t, minimum). The paper's factor is 1.000004, its minimum 1e-6."""
 
     def __init__(self, lr, factor=1.000004, minimum=1e-6):
         self.lr, self.factor, self.minimum = lr, factor, minimum
@@ -109,8 +143,8 @@ class Decay:
         return max(self.lr * self.factor ** -t, self.minimum)
 
 
-class Fall:
-    """lr constant in the first half of `updates` updates, then falling linearly to 0"""
+class LinearDecay:
+    """lr is constant in the first half of `updates` updates, then falls linearly to 0."""
 
     def __init__(self, lr, updates):
         self.lr, self.updates = lr, updates
@@ -120,7 +154,11 @@ class Fall:
 
 
 class Ramp:
-    """A value constant within an epoch of `updates` updates, linear from `start` in the first to `end` in epoch `epochs`: the paper's mu"""
+    """A value that changes linearly from one epoch to the next, as the paper's mu does.
+
+    It is constant within an epoch of `updates` updates: `start` in the first epoch, `end` in
+    epoch number `epochs` and after it.
+    """
 
     def __init__(self, updates, start=.5, end=.7, epochs=250):
         self.updates, self.start, self.end, self.epochs = updates, start, end, epochs
@@ -130,10 +168,13 @@ class Ramp:
 
 
 class WarmUp:
-    """k(i) = first if i < until or `every` divides i, else k: how many steps of D iteration i of Algorithm 1 takes (gan.train).
+    """A schedule for D's steps k: `first` while i < until and whenever `every` divides i, else
+    k.
 
-    The defaults are those of the authors' code for Arjovsky, Chintala, Bottou 2017, whose paper has k = 5 throughout: a critic close to
-    its optimum gives G the gradient of a distance, so it is brought there at the start, and now and then.
+    i is the iteration of Algorithm 1. A critic near its optimum gives G the gradient of a
+    distance, so D is brought near its optimum at the start, and again now and then. The
+    defaults are those of the authors' code for Arjovsky, Chintala, Bottou 2017; their paper has
+    k = 5 throughout.
     """
 
     def __init__(self, k=5, first=100, until=25, every=500):
@@ -143,11 +184,13 @@ class WarmUp:
         return self.first if i < self.until or i % self.every == 0 else self.k
 
 
-# --- Projections: functions of the network, theta <- the nearest point of the set -----------------------------------------
+# --- Projections: functions of the network that move theta to the nearest point of a set -----
 
 
 class MaxColumnNorm:
-    """|W_j| <= limit for each unit j, a column of each W (n, k); the paper's limit on TFD is 1.9365"""
+    """|W_j| <= limit for each unit j, a column of each W (n, k). The paper's limit on TFD is
+    1.9365.
+    """
 
     def __init__(self, limit):
         self.limit = limit
@@ -160,7 +203,9 @@ class MaxColumnNorm:
 
 
 class Clip:
-    """-limit <= theta_i <= limit: the Wasserstein critic's (Arjovsky, Chintala, Bottou 2017)"""
+    """-limit <= theta_i <= limit, for the Wasserstein critic (Arjovsky, Chintala, Bottou
+    2017)
+    """
 
     def __init__(self, limit):
         self.limit = limit

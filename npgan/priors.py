@@ -1,4 +1,4 @@
-"""Noise priors p_z: each fills a buffer z (m, n) from a device generator."""
+"""Noise priors p_z: each fills a buffer z (m, n) from a generator of the device."""
 
 import math
 
@@ -6,7 +6,9 @@ from npgan import backend as xp
 
 
 class Uniform:
-    """z_i ~ U(-r, r); the paper's MNIST prior has r = sqrt 3, so that each z_i has variance 1."""
+    """z_i ~ U(-r, r). The paper's prior for MNIST has r = sqrt 3, so each z_i has variance
+    1.
+    """
 
     def __init__(self, r=math.sqrt(3)):
         self.r = r
@@ -25,7 +27,7 @@ class Normal:
 
 
 class Spherical:
-    """z uniform on the sphere |z| = sqrt n: N(0, I) brought to its typical length"""
+    """z is uniform on the sphere |z| = sqrt n, the typical length of N(0, I)."""
 
     def __call__(self, rng, z):
         rng.standard_normal(z.shape, z.dtype, z)

@@ -22,7 +22,7 @@ def load(name, **constants):
 
 def call(module, *args):
     """What its main returns for these arguments of a command line."""
-    return module.main(vars(module.parser().parse_args([str(a) for a in args])))
+    return module.main(module.parser().parse_args([str(a) for a in args]))
 
 
 def command(name, *args):

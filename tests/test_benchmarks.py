@@ -31,7 +31,7 @@ def main(script, capsys):
     """main("step", options ...): what it prints as JSON."""
     def main(name, *args):
         module = script(name)
-        assert module.main(vars(module.parser().parse_args([*map(str, args), "--json", "--threads", "1"]))) == 0
+        assert module.main(module.parser().parse_args([*map(str, args), "--json", "--threads", "1"])) == 0
         return json.loads(capsys.readouterr().out)
     return main
 
@@ -129,7 +129,7 @@ def test_gradients_that_differ_are_no_race(script, monkeypatch):
     step = script("step")
     monkeypatch.setattr(step, "agree", lambda *args: float("nan"))
     with pytest.raises(ValueError, match="^the gradients of npgan and PyTorch differ by nan: this would be no race$"):
-        step.main(vars(step.parser().parse_args(["--preset", "toy"])))
+        step.main(step.parser().parse_args(["--preset", "toy"]))
 
 
 def test_the_floor_is_the_products_of_an_iteration(script, monkeypatch):

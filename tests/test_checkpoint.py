@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import npgan
-from npgan import checkpoint
 from npgan.layers import Dropout, LeakyReLU, Linear, Maxout, Noise, ReLU, Sigmoid
 from npgan.net import Net
 from npgan.optim import Adam, Momentum
+from npgan.runs import checkpoint
 
 
 def optimizers(width=4, dtype="float32", seed=0):

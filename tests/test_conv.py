@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import npgan
-from npgan import backend, checkpoint, conv, gan, gradcheck
+from npgan import backend, conv, gan, gradcheck
 from npgan.conv import Conv2d, ConvTranspose2d, MaxPool, Reshape
 from npgan.layers import Dropout, LeakyReLU, Linear, Maxout, ReLU, Softplus, constant, he, uniform
 from npgan.net import Net
@@ -19,6 +19,7 @@ from npgan.objectives import GAN
 from npgan.optim import Momentum
 from npgan.penalty import R1, GradientPenalty
 from npgan.priors import Normal
+from npgan.runs import checkpoint
 
 # --- The oracle: one loop for each index, in float64 ------------------------------------------------------------------------
 
@@ -149,7 +150,7 @@ def test_pooling_is_its_loops_with_overlap_ties_and_ragged_edges(m, c, window, s
         patch.setattr(conv, "WORKSPACE", workspace)
         layer.forward(x, y)
         layer.backward(x, y, dy, dx)
-        layer.pushforward(x, y, u, v)
+        layer.jvp(x, y, u, v)
     want_y, want_dx, want_v = np.empty_like(y), np.zeros_like(x), np.empty_like(v)
     for e, ch, i, j in np.ndindex(*y.shape):
         of = x[e, ch, rows[i], columns[j]]
@@ -217,7 +218,7 @@ def small(kind=lambda: Maxout(2), seed=0, dtype="float64"):
 def game(kind=lambda: Maxout(2), m=3, penalty=None, dtype="float64"):
     rng, (G, D) = np.random.default_rng(0), small(kind, dtype=dtype)
     p = gan.Players(G, D, m, penalty=penalty)
-    D.draw(p.d, np.random.default_rng(1))
+    D.draw(p.tape_d, np.random.default_rng(1))
     if penalty:
         penalty.draw(np.random.default_rng(2))
     return p, rng.standard_normal((m, 3, 5, 5)), rng.standard_normal((m, 4))
@@ -231,7 +232,7 @@ def test_both_players_steps_have_the_right_gradient_through_every_layer(kind):
 
     def J():
         gan.generator_gradient(p, z)
-        return GAN.J(p.fake.x[-1], p.generator_loss).mean()
+        return GAN.J(p.tape_fake.x[-1], p.generator_loss).mean()
     J()
     assert gradcheck.error(J, p.G.theta, p.G.grad.copy()) <= gradcheck.TOLERANCE
 
@@ -264,7 +265,7 @@ def test_a_training_step_reads_nothing_back_from_the_device(device):
     for _ in gan.train(p, examples, Normal(), *sgd, rng, 3):
         pass
     assert device.counts["host reads"] == device.counts["host writes"] == 0 < device.counts["operations"]
-    assert {str(a.dtype) for a in (*p.d.x, *p.d.dx, *p.g.x, *p.g.dx, p.D.theta, p.D.grad, p.G.theta, p.G.grad)} == {"float32"}
+    assert {str(a.dtype) for a in (*p.tape_d.x, *p.tape_d.dx, *p.tape_g.x, *p.tape_g.dx, p.D.theta, p.D.grad, p.G.theta, p.G.grad)} == {"float32"}
     assert 0 < float(abs(p.D.theta - before).max()) < 1
 
 
@@ -285,7 +286,7 @@ def test_float32_is_not_upcast_on_the_way(monkeypatch):
         layer.forward(x, y)
         layer.backward(x, y, dy, dx)
         layer.gradient(x, dy)
-        layer.pushforward(x, y, x, y)
+        layer.jvp(x, y, x, y)
     assert seen == {"float32"}
 
 

@@ -15,15 +15,18 @@ import numpy as np
 import pytest
 from conftest import needs_compiler
 
-from npgan import backend, cuda, gan
+from npgan import backend, cuda, gan, kernels
 from npgan.conv import Conv2d, Reshape
 from npgan.data.toy import endless
+from npgan.divergences import OBJECTIVES
 from npgan.layers import Dropout, Linear, Maxout, ReLU, Sigmoid
 from npgan.net import Net
-from npgan.objectives import GENERATOR_LOSSES, OBJECTIVES
+from npgan.objectives import GENERATOR_LOSSES
 from npgan.optim import Momentum
 from npgan.penalty import R1
 from npgan.priors import Uniform
+from npgan.runs import options
+from npgan.runs.fit import UPDATES, State, fit
 
 
 @pytest.fixture(params=[pytest.param("compiled", marks=needs_compiler), pytest.param("cupy", marks=pytest.mark.gpu)])
@@ -31,7 +34,7 @@ def gpu(request, monkeypatch):
     """An array module that compiles and records, active, and NPGAN_CUDA_GRAPH=1."""
     monkeypatch.setenv("NPGAN_CUDA_GRAPH", "1")
     if request.param == "compiled":
-        monkeypatch.setattr(cuda, "library", compiled.library)
+        monkeypatch.setattr(cuda, "load_library", compiled.library)
         cuda.recorder.cache_clear()
         device.reset()
     backend.use({"compiled": compiled}.get(request.param, request.param))
@@ -46,7 +49,7 @@ def without_cublas(monkeypatch):
         raise OSError(f"{name}: no such library")
 
     monkeypatch.setenv("NPGAN_CUDA_GRAPH", "1")
-    monkeypatch.setattr(cuda, "library", missing)
+    monkeypatch.setattr(cuda, "load_library", missing)
     cuda.recorder.cache_clear()
     backend.use(compiled)
     yield
@@ -82,22 +85,22 @@ def assert_both_agree(f, *host):
 @TYPES
 def test_the_sigmoid_kernel_is_its_numpy_form_at_the_ends_of_the_range_too(gpu, dtype):
     x = np.array([[-np.inf, -1e4, -700, -100, -88, -87, -1], [1e-9, 0, 1, 40, 1e4, np.inf, np.nan]], dtype)
-    assert_both_agree(lambda x: backend.sigmoid(x), x)
+    assert_both_agree(lambda x: kernels.sigmoid(x), x)
     backend.use(gpu)
-    assert_both_agree(lambda x, out: backend.sigmoid(x, out=out), x, np.empty_like(x))
+    assert_both_agree(lambda x, out: kernels.sigmoid(x, out=out), x, np.empty_like(x))
 
 
 @TYPES
 def test_the_relu_is_its_numpy_form(gpu, dtype):
     x = np.array([[-np.inf, -1, -0., 0, 1, np.inf, np.nan]], dtype)
-    assert_both_agree(lambda x, out: backend.relu(x, out), x, np.empty_like(x))
+    assert_both_agree(lambda x, out: kernels.relu(x, out), x, np.empty_like(x))
 
 
 @TYPES
 @pytest.mark.parametrize("m, pieces, units", [(1, 1, 1), (3, 5, 4), (7, 2, 1), (1, 3, 6)])
 def test_the_kernel_of_the_largest_piece_is_its_numpy_form_and_a_tie_goes_to_the_first(gpu, dtype, m, pieces, units):
     x = np.random.default_rng(0).integers(0, 3, (m, pieces, units)).astype(dtype)
-    ours, numpys = both(lambda x, y: backend.largest(x, y), x, x.max(axis=1))
+    ours, numpys = both(lambda x, y: kernels.first_maximum(x, y), x, x.max(axis=1))
     np.testing.assert_array_equal(ours[-1], numpys[-1])
     np.testing.assert_array_equal(ours[-1].argmax(axis=1), x.argmax(axis=1))
     assert (ours[-1].sum(axis=1) == 1).all()
@@ -106,7 +109,7 @@ def test_the_kernel_of_the_largest_piece_is_its_numpy_form_and_a_tie_goes_to_the
 @TYPES
 def test_the_bernoulli_kernel_gives_the_value_with_probability_p(gpu, dtype):
     out = gpu.empty((400, 500), dtype)
-    assert backend.bernoulli(gpu.random.default_rng(1), .3, 2.5, out) is out
+    assert kernels.bernoulli(gpu.random.default_rng(1), .3, 2.5, out) is out
     out = backend.asnumpy(out)
     assert set(np.unique(out)) == {0, 2.5}
     assert abs((out > 0).mean() - .3) < 4 * (.3 * .7 / out.size) ** .5
@@ -121,10 +124,10 @@ def void(result):
 def test_the_update_kernels_are_their_numpy_forms(gpu, dtype, n):
     rng = np.random.default_rng(0)
     theta, v, g = (rng.standard_normal(n).astype(dtype) for _ in range(3))
-    for f in (lambda theta, v, g: void(backend.momentum(theta, v, g, .1, .9, -1)),
-              lambda theta, v, g: void(backend.momentum(theta, v, g, .1, .9, +1)),
-              lambda theta, v, g: void(backend.adam(theta, v, abs(v), g, .1, .9, .99, 1e-8)),
-              lambda theta, v, g: void(backend.approach(theta, v, .3))):
+    for f in (lambda theta, v, g: void(kernels.momentum(theta, v, g, .1, .9, -1)),
+              lambda theta, v, g: void(kernels.momentum(theta, v, g, .1, .9, +1)),
+              lambda theta, v, g: void(kernels.adam(theta, v, abs(v), g, .1, .9, .99, 1e-8)),
+              lambda theta, v, g: void(kernels.lerp(theta, v, .3))):
         backend.use(gpu)
         for ours, numpys in zip(*both(f, theta, v, g)):
             np.testing.assert_allclose(ours, numpys, rtol=0, atol=16 * np.finfo(dtype).eps)
@@ -149,17 +152,17 @@ def test_every_kernel_compiles_as_cuda(dtype):
     backend.use(compiled)
     try:
         x, vectors = compiled.ones((2, 3, 4), dtype), compiled.ones((4, 5), dtype)
-        backend.sigmoid(x)
-        backend.largest(x, x[:, 0])
-        backend.bernoulli(compiled.random.default_rng(0), .5, 2., x)
-        backend.momentum(*vectors[:3], .1, .5, 1)
-        backend.adam(*vectors[:4], .1, .9, .99, 1e-8)
-        backend.approach(*vectors[:2], .1)
+        kernels.sigmoid(x)
+        kernels.first_maximum(x, x[:, 0])
+        kernels.bernoulli(compiled.random.default_rng(0), .5, 2., x)
+        kernels.momentum(*vectors[:3], .1, .5, 1)
+        kernels.adam(*vectors[:4], .1, .9, .99, 1e-8)
+        kernels.lerp(*vectors[:2], .1)
     finally:
         backend.use("numpy")
-    kernels = compiled.ElementwiseKernel.made
-    assert len(kernels) == Path(backend.__file__).read_text().count('_kernel("')
-    for kernel in kernels:
+    made = compiled.ElementwiseKernel.made
+    assert len(made) == Path(kernels.__file__).read_text().count('_kernel("')
+    for kernel in made:
         source = ("#define QUALIFIER __global__\n" + kernel.source(dtype)).encode()
         program, size = ctypes.c_void_p(), ctypes.c_size_t()
         assert nvrtc().nvrtcCreateProgram(ctypes.byref(program), source, kernel.name.encode(), 0, None, None) == 0
@@ -181,75 +184,77 @@ def players(m=4, objective="gan", loss="non-saturating", conv=False, penalty=Non
     return gan.Players(G, D, m, OBJECTIVES[objective], loss, penalty=penalty)
 
 
-def trained(p, update="algorithm1", iterations=5):
+def trained(p, updates, update="algorithm1", iterations=5):
     """(statistics of each iteration, D's parameters, G's): always of the same examples and random numbers."""
     rng = np.random.default_rng(0)
     examples = itertools.cycle([backend.asarray(rng.random((p.m, 8), "float32")) for _ in range(3)])
     sgd_d, sgd_g = Momentum(p.D, .1, .5), Momentum(p.G, .1, .5)
-    records = list(gan.UPDATES[update](p, examples, Uniform(), sgd_d, sgd_g, backend.default_rng(0), iterations))
-    return (np.array([[float(a) for a in record[1:]] for record in records]), *(backend.asnumpy(net.theta) for net in (p.D, p.G)))
+    records = list(updates[update](p, examples, Uniform(), sgd_d, sgd_g, backend.default_rng(0), iterations))
+    statistics = np.array([[float(a) for a in record[1:]] for record in records])
+    return statistics, *(backend.asnumpy(net.theta) for net in (p.D, p.G))
 
 
-def without_graphs(monkeypatch):
-    monkeypatch.delenv("NPGAN_CUDA_GRAPH")
-    backend.use(backend.active())
-
-
-@pytest.mark.parametrize("update", gan.UPDATES)
+@pytest.mark.parametrize("update", UPDATES)
 @pytest.mark.parametrize("objective, loss", list(itertools.product(OBJECTIVES, GENERATOR_LOSSES)))
-def test_recorded_passes_train_as_the_passes_do(gpu, monkeypatch, objective, loss, update):
-    p = players(4, objective, loss)
-    recorded = trained(p, update)
-    assert len(p.graphs) == 2
-    without_graphs(monkeypatch)
-    q = players(4, objective, loss)
-    assert q.graphs is None
-    for ours, expected in zip(recorded, trained(q, update)):
+def test_recorded_passes_train_as_the_passes_do(gpu, objective, loss, update):
+    recorded = cuda.recorded_updates()
+    results = [trained(players(4, objective, loss), updates, update) for updates in (recorded, UPDATES)]
+    assert [len(f.recordings) for f in recorded[update].keywords.values()] == [1, 1]
+    for ours, expected in zip(*results):
         np.testing.assert_allclose(ours, expected, rtol=2e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("update, operations, allocations, recorded", [("algorithm1", 142, 47, 31), ("simultaneous", 113, 47, 21)])
-@pytest.mark.parametrize("graphs", "01")
+@pytest.mark.parametrize("update, operations, allocations, recorded",
+                         [("algorithm1", 144, 47, 31), ("simultaneous", 114, 47, 21)])
+@pytest.mark.parametrize("graphs", [False, True])
 @needs_compiler
 def test_an_iteration_of_the_papers_networks_launches_and_allocates_no_more_than_it_did(
         monkeypatch, without_cublas, graphs, update, operations, allocations, recorded):
-    """Most operations are a launch on a GPU, some are two, and at m = 100 launches are what an iteration costs; a graph is one launch."""
-    monkeypatch.setattr(cuda, "library", compiled.library)
-    monkeypatch.setenv("NPGAN_CUDA_GRAPH", graphs)
-    backend.use(compiled)
+    """Most operations are a launch on a GPU, some are two. At m = 100 an iteration costs its launches. A
+    graph is one launch."""
+    monkeypatch.setattr(cuda, "load_library", compiled.library)
     p, x = players(), endless(backend.asarray(np.ones((12, 8), "float32")), 4, 0)
-    records = gan.UPDATES[update](p, x, Uniform(), Momentum(p.D, .1, .5), Momentum(p.G, .1, .5), backend.default_rng(0), 2)
+    update_by = (cuda.recorded_updates() if graphs else UPDATES)[update]
+    records = update_by(p, x, Uniform(), Momentum(p.D, .1, .5), Momentum(p.G, .1, .5), backend.default_rng(0), 2)
     next(records)
     device.reset()
     next(records)
-    assert device.counts["operations"] == (recorded if graphs == "1" else operations)
-    assert device.counts["allocations"] == (8 if graphs == "1" else allocations)
-    assert device.counts["launches of a graph"] == 2 * int(graphs)
+    assert device.counts["operations"] == (recorded if graphs else operations)
+    assert device.counts["allocations"] == (8 if graphs else allocations)
+    assert device.counts["launches of a graph"] == (2 if graphs else 0)
     assert device.counts["host reads"] == device.counts["host writes"] == 0
 
 
 def test_what_a_recorded_pass_returns_is_its_own_and_not_the_next_ones(gpu):
-    p, rng = players(), np.random.default_rng(0)
+    p, rng, gradient = players(), np.random.default_rng(0), cuda.Recorded(gan.discriminator_gradient)
     x, z = (backend.asarray(rng.random((2, 4, n), "float32")) for n in (8, 5))
-    first = gan.discriminator_gradient(p, x[0], z[0])
-    before, held = [float(a) for a in first], [x[0].copy(), z[0].copy()]
-    second = gan.discriminator_gradient(p, x[1], z[1])
+    first = gradient(p, x[0], z[0])
+    before, arguments = [float(a) for a in first], [x[0].copy(), z[0].copy()]
+    second = gradient(p, x[1], z[1])
     assert [float(a) for a in first] == before != [float(a) for a in second]
-    assert all(bool((a == b).all()) for a, b in zip(held, (x[0], z[0]))), "what was given is only read"
+    assert all(bool((a == b).all()) for a, b in zip(arguments, (x[0], z[0]))), "the arguments are only read"
+
+
+def test_a_recorded_pass_refuses_a_minibatch_of_another_shape(gpu):
+    p, gradient = players(), cuda.Recorded(gan.discriminator_gradient)
+    x, z = (backend.asarray(np.ones((4, n), "float32")) for n in (8, 5))
+    gradient(p, x, z)
+    for wrong in (x[:1], x[:, :1], x[0]):
+        with pytest.raises(ValueError, match=r"has shape .*but the players were made for \(4, 8\)"):
+            gradient(p, wrong, z)
 
 
 def test_a_recorded_pass_sees_new_parameters_and_masks(gpu):
-    p, rng = players(), np.random.default_rng(0)
+    p, rng, gradient = players(), np.random.default_rng(0), cuda.Recorded(gan.discriminator_gradient)
     x, z = (backend.asarray(rng.random((4, n), "float32")) for n in (8, 5))
-    V = [float(gan.discriminator_gradient(p, x, z)[0])]
+    V = [float(gradient(p, x, z)[0])]
     p.D.theta *= 2
-    V.append(float(gan.discriminator_gradient(p, x, z)[0]))
+    V.append(float(gradient(p, x, z)[0]))
     p.G.theta *= 3
-    V.append(float(gan.discriminator_gradient(p, x, z)[0]))
-    p.D.draw(p.d, backend.default_rng(5))
-    V.append(float(gan.discriminator_gradient(p, x, z)[0]))
+    V.append(float(gradient(p, x, z)[0]))
+    p.D.draw(p.tape_d, backend.default_rng(5))
+    V.append(float(gradient(p, x, z)[0]))
     assert len(set(V)) == 4
-    p.graphs = None
     assert float(gan.discriminator_gradient(p, x, z)[0]) == pytest.approx(V[-1], rel=1e-5)
 
 
@@ -283,24 +288,37 @@ def test_matrices_that_cublas_would_misread_are_refused(gpu):
             dot(*operands[:2], out=operands[2])
 
 
-def test_a_pass_that_cannot_be_recorded_runs_as_it_is_and_a_warning_says_why(gpu, monkeypatch):
-    p = players(conv=True)
-    with pytest.warns(UserWarning, match="NPGAN_CUDA_GRAPH=1: discriminator_gradient cannot be recorded.*cuBLAS") as said:
-        recorded = trained(p)
-    assert len(said) == 1
-    assert p.graphs is None
-    assert getattr(backend.dot, "__module__", "") != "npgan.cuda", "CuPy's own product is back"
-    without_graphs(monkeypatch)
-    for ours, expected in zip(recorded, trained(players(conv=True))):
-        np.testing.assert_allclose(ours, expected, rtol=2e-4, atol=1e-6)
+def test_a_pass_that_cannot_be_recorded_runs_as_it_is_and_a_warning_says_why(gpu):
+    recorded = cuda.recorded_updates()
+    with pytest.warns(UserWarning, match="NPGAN_CUDA_GRAPH=1: .*_gradient cannot be recorded.*cuBLAS") as said:
+        ours = trained(players(conv=True), recorded)
+    assert len(said) == 2, "one for each player's pass"
+    assert all(f.recordings is None for f in recorded["algorithm1"].keywords.values())
+    for a, b in zip(ours, trained(players(conv=True), UPDATES)):
+        np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-6)
+
+
+def test_the_product_is_replaced_only_while_a_pass_is_recorded(gpu):
+    used = []
+
+    def product(a, b, out):
+        used.append(out)
+        return backend.dot(a, b, out=out)
+
+    a, out = backend.asarray(np.ones((2, 2), "float32")), backend.asarray(np.zeros((2, 2), "float32"))
+    with contextlib.suppress(KeyError), kernels.product_by(product):
+        kernels.product(a, a, out)
+        raise KeyError
+    kernels.product(a, a, out)
+    assert len(used) == 1 and float(out[0, 0]) == 2
 
 
 @needs_compiler
 def test_a_cublas_that_is_missing_is_a_warning(without_cublas):
-    p = players()
+    gradient = cuda.Recorded(gan.generator_gradient)
     with pytest.warns(UserWarning, match="libcublas.so.12: no such library"):
-        trained(p)
-    assert p.graphs is None
+        gradient(players(), backend.asarray(np.ones((4, 5), "float32")))
+    assert gradient.recordings is None
 
 
 @needs_compiler
@@ -309,56 +327,55 @@ def test_a_cublas_that_says_no_is_a_warning(monkeypatch, without_cublas):
         def __getattr__(self, name):
             return (lambda *args: 13) if name == "cublasSetStream_v2" else super().__getattr__(name)
 
-    monkeypatch.setattr(cuda, "library", Refusing)
-    p = players()
+    monkeypatch.setattr(cuda, "load_library", Refusing)
+    gradient = cuda.Recorded(gan.generator_gradient)
     with pytest.warns(UserWarning, match="cublasSetStream_v2: cuBLAS's status 13"):
-        trained(p)
-    assert p.graphs is None
+        gradient(players(), backend.asarray(np.ones((4, 5), "float32")))
+    assert gradient.recordings is None
 
 
 def test_another_loss_objective_or_weight_is_another_recording(gpu):
     p, rng = players(penalty=R1(1.)), np.random.default_rng(0)
     x, z = (backend.asarray(rng.random((4, n), "float32")) for n in (8, 5))
 
-    def norms():
+    def norms(gradient_d, gradient_g):
         for p.objective, p.generator_loss, p.penalty.weight in itertools.product(
                 (OBJECTIVES["gan"], OBJECTIVES["kl"]), GENERATOR_LOSSES, (1., 9.)):
-            gan.discriminator_gradient(p, x, z)
-            gan.generator_gradient(p, z)
+            gradient_d(p, x, z)
+            gradient_g(p, z)
             yield float(gan.norm(p.D.grad)), float(gan.norm(p.G.grad))
 
-    recorded = list(norms())
-    assert len(p.graphs) == 16
-    p.graphs = None
-    expected = list(norms())
-    np.testing.assert_allclose(recorded, expected, rtol=1e-4)
+    functions = gan.discriminator_gradient, gan.generator_gradient
+    recorded = [cuda.Recorded(f) for f in functions]
+    ours, expected = list(norms(*recorded)), list(norms(*functions))
+    assert [len(f.recordings) for f in recorded] == [8, 8]
+    np.testing.assert_allclose(ours, expected, rtol=1e-4)
     assert len({g for _, g in expected}) == 4 and len({d for d, _ in expected}) == 4
 
 
 def test_recordings_that_change_too_often_end_with_a_warning_and_training_goes_on(gpu):
-    p, rng = players(penalty=R1(1.)), np.random.default_rng(0)
+    p, rng, gradient = players(penalty=R1(1.)), np.random.default_rng(0), cuda.Recorded(gan.discriminator_gradient)
     x, z = (backend.asarray(rng.random((4, n), "float32")) for n in (8, 5))
     with pytest.warns(UserWarning, match="change too often, 16 times"):
         for p.penalty.weight in range(1, 20):
-            gan.discriminator_gradient(p, x, z)
-    assert p.graphs is None
+            gradient(p, x, z)
+    assert gradient.recordings is None
 
 
-def test_what_is_given_is_cast_as_without_a_graph_whatever_came_first(gpu):
-    p = players()
+def test_a_minibatch_is_cast_as_without_a_graph_whatever_came_first(gpu):
+    p, gradient = players(), cuda.Recorded(gan.discriminator_gradient)
     x, z = np.random.default_rng(0).random((4, 8)), backend.asarray(np.ones((4, 5), "float32"))
     V = []
-    for _ in range(2):
-        gan.discriminator_gradient(p, backend.asarray((255 * x).astype("uint8")), z)
-        V.append(float(gan.discriminator_gradient(p, backend.asarray(x), z)[0]))
-        p.graphs = None
+    for f in (gradient, gan.discriminator_gradient):
+        f(p, backend.asarray((255 * x).astype("uint8")), z)
+        V.append(float(f(p, backend.asarray(x), z)[0]))
     assert V[0] == pytest.approx(V[1], rel=1e-5)
 
 
 def test_the_workspace_of_cublas_is_kept(gpu):
-    _, dot = cuda.recorder(gpu)
-    assert dot.workspace.nbytes == cuda.WORKSPACE
-    assert gpu is not compiled or dot.workspace.data.ptr == compiled.library.workspace
+    _, product = cuda.recorder(gpu)
+    assert product.workspace.nbytes == cuda.WORKSPACE
+    assert gpu is not compiled or product.workspace.data.ptr == compiled.library.workspace
 
 
 @needs_compiler
@@ -369,22 +386,37 @@ def test_a_kernel_of_one_module_does_not_serve_another():
     other.ElementwiseKernel = lambda *args: made.append(args) or compiled.ElementwiseKernel(*args)
     for module in (compiled, other):
         backend.use(module)
-        backend.sigmoid(compiled.ones(3))
+        kernels.sigmoid(compiled.ones(3))
     backend.use("numpy")
     assert len(made) == 1
 
 
-def test_numpy_records_nothing(monkeypatch):
-    monkeypatch.setenv("NPGAN_CUDA_GRAPH", "1")
+@pytest.mark.parametrize("value, wanted", [(None, False), ("0", False), ("1", True)])
+def test_a_run_records_its_passes_where_the_variable_asks_for_it_and_never_on_numpy(gpu, monkeypatch, value, wanted):
+    made = []
+    monkeypatch.setattr(cuda, "recorded_updates", lambda: made.append(1) or UPDATES)
+    if value is None:
+        monkeypatch.delenv("NPGAN_CUDA_GRAPH")
+    else:
+        monkeypatch.setenv("NPGAN_CUDA_GRAPH", value)
+
+    def run():
+        p = players()
+        x = backend.asarray(np.ones((8, 8), "float32"))
+        list(fit(p, x, Uniform(), Momentum(p.D, .1), Momentum(p.G, .1), State(), seed=0, epochs=1, quiet=True))
+
+    run()
+    assert len(made) == (1 if wanted else 0)
     backend.use("numpy")
-    assert not backend.graphs() and players().graphs is None
+    run()
+    assert len(made) == (1 if wanted else 0)
 
 
 @pytest.mark.parametrize("value", ["yes", "", "2"])
 def test_another_value_of_the_variable_is_a_sentence(monkeypatch, value):
     monkeypatch.setenv("NPGAN_CUDA_GRAPH", value)
     with pytest.raises(ValueError, match=f'^NPGAN_CUDA_GRAPH: "{value}" is unknown: set it to "1", or leave it out$'):
-        backend.use("numpy")
+        options.cuda_graphs()
 
 
 # --- The stand-in itself ---------------------------------------------------------------------------------------------------

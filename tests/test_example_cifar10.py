@@ -11,12 +11,13 @@ import pytest
 from PIL import Image
 
 import npgan
-from npgan import backend, checkpoint, experiment, net, plots
+from npgan import backend, net
 from npgan.conv import Conv2d, ConvTranspose2d, Reshape
 from npgan.data import cifar10
 from npgan.layers import Dropout, LeakyReLU, Linear, Maxout, ReLU, he
 from npgan.optim import Adam, Momentum
 from npgan.penalty import R1
+from npgan.runs import checkpoint, images, plots
 
 example = functools.partial(programs.load, "cifar10")
 command = functools.partial(programs.command, "cifar10")
@@ -61,7 +62,7 @@ def main(*args, networks=SMALL, finish=False, **preset):
             each |= dict(preset, networks=networks[model], batch_size=32)
     with pytest.MonkeyPatch.context() as patch:
         if not finish:
-            patch.setattr(experiment, "finish", lambda *args: None)
+            patch.setattr(images, "finish", lambda *args: None)
         return programs.call(module, *args)
 
 
@@ -106,8 +107,8 @@ def test_the_last_pictures_too_are_made_on_the_stand_in_device(data, tmp_path, d
 
 
 def test_the_networks_see_normalised_images_and_pictures_show_them_at_the_training_sets_grey_and_contrast(data, tmp_path, monkeypatch):
-    seen, shown, fit, sheet = [], {}, experiment.run.fit, plots.sheet
-    monkeypatch.setattr(experiment.run, "fit", lambda p, x, *args, **kwargs: (seen.append(x), fit(p, x, *args, **kwargs))[1])
+    seen, shown, fit, sheet = [], {}, images.fit.fit, plots.sheet
+    monkeypatch.setattr(images.fit, "fit", lambda p, x, *args, **kwargs: (seen.append(x), fit(p, x, *args, **kwargs))[1])
     monkeypatch.setattr(plots, "sheet", lambda path, images, *args, **kwargs: (
         shown.update({Path(path).name: images}), sheet(path, images, *args, **kwargs)))
     monkeypatch.setattr(plots, "curves", lambda *args: None)
@@ -137,7 +138,7 @@ def test_resuming_ends_in_the_same_bits_with_the_quick_presets_own_optimizer_and
 
 def test_a_preset_says_which_optimizer_steps_and_whether_there_is_a_penalty(data, tmp_path, monkeypatch):
     made = []
-    monkeypatch.setattr(experiment, "Players", lambda *args, original=experiment.Players, **kwargs: made.append(original(*args, **kwargs))
+    monkeypatch.setattr(images, "Players", lambda *args, original=images.Players, **kwargs: made.append(original(*args, **kwargs))
                         or made[-1])
     saved = []
     monkeypatch.setattr(checkpoint, "save", lambda path, *sgd, original=checkpoint.save: (saved.append(sgd[:2]), original(path, *sgd)))

@@ -13,11 +13,12 @@ import pytest
 from PIL import Image
 
 import npgan
-from npgan import backend, checkpoint, experiment, metrics, plots
+from npgan import backend, metrics
 from npgan.data import tfd
 from npgan.layers import Dropout, Linear, Maxout, ReLU, Sigmoid, he
 from npgan.net import Net
 from npgan.optim import Adam
+from npgan.runs import checkpoint, images, plots
 
 shell = functools.partial(programs.shell, "faces")
 FILES = ("checkpoint.npz", "curves.png", "figure2.png", "history.csv", "interpolation.png", "result.json", "samples.png", "training.gif")
@@ -84,7 +85,7 @@ def main(*args, finish=False, stop=None, change=lambda module: None):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoint, "save", save)
         if not finish:
-            patch.setattr(experiment, "finish", end)
+            patch.setattr(images, "finish", end)
             patch.setattr(plots, "write", lambda *args: None)
         return programs.call(module, *args, "--quiet")
 

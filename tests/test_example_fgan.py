@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from npgan import backend
+from npgan.divergences import OBJECTIVES
 from npgan.layers import Linear, Tanh, uniform
 from npgan.net import Net
-from npgan.objectives import OBJECTIVES
 
 example = functools.partial(programs.load, "fgan")
 shell = functools.partial(programs.shell, "fgan")

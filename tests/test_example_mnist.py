@@ -17,7 +17,8 @@ import pytest
 from PIL import Image
 
 import npgan
-from npgan import backend, checkpoint, experiment
+from npgan import backend
+from npgan.runs import checkpoint, images
 
 example = functools.partial(programs.load, "mnist")
 command = functools.partial(programs.command, "mnist")
@@ -50,7 +51,7 @@ def main(*args, finish=False):
     """The example in this process, without its last pictures and figures unless they are what is tested."""
     with pytest.MonkeyPatch.context() as patch:
         if not finish:
-            patch.setattr(experiment, "finish", lambda *args: None)
+            patch.setattr(images, "finish", lambda *args: None)
         return programs.call(example(), *args)
 
 
@@ -121,7 +122,7 @@ def test_the_mean_is_shown_and_training_takes_no_notice_of_it(data, tmp_path, ca
     assert (tmp_path / "0" / "samples.png").read_bytes() != (tmp_path / "30" / "samples.png").read_bytes()
     with pytest.raises(ValueError, match="--average 30: .* was made with 0"):
         main("--resume", "--average", 30, "--out", tmp_path / "0")
-    old = experiment.checkpoint.read(tmp_path / "0" / "checkpoint.npz")[0]
+    old = images.checkpoint.read(tmp_path / "0" / "checkpoint.npz")[0]
     del old["config"]["average"]                                        # as in the first checkpoints
     np.savez(tmp_path / "0" / "checkpoint.npz", about=np.frombuffer(json.dumps(old).encode(), np.uint8), **without)
     assert main("--resume", "--epochs", 8, "--out", tmp_path / "0", "--quiet") == 0 and set(arrays(tmp_path / "0")) == set(without)
@@ -227,10 +228,10 @@ def test_insisting_on_mnist_refuses_what_is_not_mnist(data, tmp_path, monkeypatc
 
 
 def test_a_checkpoint_of_something_else_is_refused_when_resuming(tmp_path):
-    from npgan import checkpoint
     from npgan.layers import Linear
     from npgan.net import Net
     from npgan.optim import Momentum
+    from npgan.runs import checkpoint
     checkpoint.save(tmp_path / "checkpoint.npz", Momentum(Net([Linear(2, 3)]), .1), Momentum(Net([Linear(3, 1)]), .1), {})
     with pytest.raises(ValueError, match="not one of this example's"):
         main("--resume", "--out", tmp_path, "--quiet")
@@ -245,13 +246,13 @@ def test_a_value_that_is_not_finite_ends_with_one_sentence_and_status_2(data, tm
 def test_a_value_that_is_not_finite_names_the_iteration_the_player_and_the_last_good_checkpoint(data, tmp_path, monkeypatch):
     module = example()
 
-    def save_then_poison(path, sgd_g, sgd_d, about, original=experiment.checkpoint.save):
+    def save_then_poison(path, sgd_g, sgd_d, about, original=images.checkpoint.save):
         original(path, sgd_g, sgd_d, about)
         sgd_g.net.theta[0] = np.nan
-    monkeypatch.setattr(experiment.checkpoint, "save", save_then_poison)
+    monkeypatch.setattr(images.checkpoint, "save", save_then_poison)
     words = r"iteration 4 \(epoch 2\): the generator's output .*last good checkpoint is .*checkpoint.npz"
     with pytest.raises(FloatingPointError, match=words):
-        module.main(vars(module.parser().parse_args(["--data", data, "--epochs", "5", "--out", str(tmp_path), "--quiet"])))
+        module.main(module.parser().parse_args(["--data", data, "--epochs", "5", "--out", str(tmp_path), "--quiet"]))
     assert all(np.isfinite(a).all() for a in arrays(tmp_path).values())
 
 
@@ -308,8 +309,8 @@ def test_without_mnist_auto_says_so_and_labels_everything_as_rendered_digits(tmp
     few = module.glyphs.load(n=700)
     monkeypatch.setattr(module.mnist, "load", missing)
     monkeypatch.setattr(module.glyphs, "load", lambda: few)
-    module.main(vars(module.parser().parse_args(["--epochs", "1", "--out", str(tmp_path), "--quiet"])))
+    module.main(module.parser().parse_args(["--epochs", "1", "--out", str(tmp_path), "--quiet"]))
     assert "trains on the rendered digits, not on MNIST" in capsys.readouterr().out
     assert json.loads((tmp_path / "result.json").read_text())["dataset"] == "rendered digits"
     with pytest.raises(OSError, match="MNIST is not here"):
-        module.main(vars(module.parser().parse_args(["--data", "mnist", "--out", str(tmp_path)])))
+        module.main(module.parser().parse_args(["--data", "mnist", "--out", str(tmp_path)]))

@@ -1,5 +1,6 @@
 """examples/paper.py on the folders of finished runs: what it shows, what it says of what is missing, what it refuses."""
 
+import argparse
 import json
 import os
 import subprocess
@@ -29,7 +30,7 @@ def a_run(folder, colour, seed=0, ll=None, scored=()):
 
 
 def settings(out, **given):
-    return {**vars(example.parser().parse_args(["--out", str(out)])), **given}
+    return argparse.Namespace(**{**vars(example.parser().parse_args(["--out", str(out)])), **given})
 
 
 def colours(path):

@@ -10,10 +10,11 @@ import programs
 import pytest
 from PIL import Image
 
-from npgan import backend, checkpoint
+from npgan import backend
 from npgan.layers import Linear, Tanh
 from npgan.net import Net
 from npgan.optim import Momentum
+from npgan.runs import checkpoint
 
 command = functools.partial(programs.command, "principled_methods")
 shell = functools.partial(programs.shell, "principled_methods")
@@ -98,7 +99,7 @@ def test_the_curves_last_point_is_what_the_equations_give_at_the_frozen_g_and_th
 
     def look(p, *args):
         values = original(p, *args)
-        noise = [extra[0] for extra in p.d.extra if extra]
+        noise = [extra[0] for extra in p.tape_d.extra if extra]
         seen[bool(noise)] = [xp.asnumpy(a).astype(float) for a in (p.x, p.z, p.G.theta, p.D.theta, *noise)]
         first.setdefault(bool(noise), seen[bool(noise)][3])
         return values

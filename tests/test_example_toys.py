@@ -29,7 +29,7 @@ def main(name, out, *args):
 
 
 def no_film(monkeypatch):
-    from npgan import plots
+    from npgan.runs import plots
     monkeypatch.setattr(plots, "movie", lambda *args, **kwargs: None)
 
 
@@ -77,14 +77,14 @@ def test_toy2d_trains_on_every_distribution_in_the_plane(data, tmp_path, monkeyp
 
 
 def test_the_density_of_g_is_that_of_a_histogram_of_its_samples():
-    """The exact pushforward of a G that folds, against a million draws."""
+    """The exact jvp of a G that folds, against a million draws."""
     figure1 = programs.load("figure1")
     line = figure1.Line(toy.gaussian(), figure1.Uniform(1.))
 
     def G(z):
         return 2 * z ** 2 + z
 
-    p_g = line.pushforward(G(line.z))
+    p_g = line.jvp(G(line.z))
     found, _ = np.histogram(G(np.random.default_rng(0).uniform(-1, 1, 10 ** 6)), line.edges)
     assert p_g.sum() * line.dx == pytest.approx(1, abs=1e-3)
     np.testing.assert_allclose(p_g, found / 10 ** 6 / line.dx, rtol=.06, atol=.03)

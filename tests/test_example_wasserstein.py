@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from npgan import backend, gan, metrics
+from npgan.divergences import WASSERSTEIN
 from npgan.layers import Linear, Tanh, constant
 from npgan.net import Net
-from npgan.objectives import WASSERSTEIN
 from npgan.optim import Adam
 from npgan.penalty import GradientPenalty
 
@@ -76,7 +76,7 @@ def test_on_a_line_the_two_sided_penalty_keeps_a_wrong_slope_and_the_one_sided_l
         p = gan.Players(Net([Linear(1, 1, constant(0), constant(-1))], "float64"), D, 4, WASSERSTEIN, penalty=make(100.))
         adam = Adam(D, lambda t: .1 * .97 ** t, 0.)
         for _ in range(300):
-            gan.sample(p, lambda rng, z: z.fill(0), np.random.default_rng(0), p.d)
+            gan.sample(p, lambda rng, z: z.fill(0), np.random.default_rng(0), p.tape_d)
             gan.discriminator_gradient(p, np.ones((4, 1)), p.z)
             adam.ascend()
         end[make.__name__, w] = float(D.layers[0].W[0, 0])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import BACKENDS
 
-from npgan import gan, gradcheck, layers, objectives
+from npgan import divergences, gan, gradcheck, layers, objectives
 
 
 @pytest.mark.parametrize("xp", [backend for backend in BACKENDS if backend != "device"], indirect=True)
@@ -24,7 +24,7 @@ def test_the_table_has_a_row_for_every_layer_objective_and_step():
     assert len(kinds) >= 8
     for kind in kinds:
         assert kind is layers.Affine or kind is layers.Elementwise or any(row.startswith(f"{kind.__name__}(") for row in what), kind
-    for name in objectives.OBJECTIVES:
+    for name in divergences.OBJECTIVES:
         for step in "D's step", "G's step, minimax", "G's step, non-saturating":
             assert any(row.startswith(f"{name}: {step}") for row in what), (name, step)
 

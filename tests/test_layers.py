@@ -8,7 +8,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from npgan import gradcheck, layers
-from npgan.layers import Dropout, LeakyReLU, Linear, Maxout, ReLU, Scale, Sigmoid, Softplus, Tanh, constant, he, logit, sparse, uniform
+from npgan.layers import (
+    Dropout,
+    LeakyReLU,
+    Linear,
+    Maxout,
+    ReLU,
+    Scale,
+    Sigmoid,
+    Softplus,
+    Tanh,
+    constant,
+    he,
+    logit,
+    sparse,
+    uniform,
+)
 from npgan.net import Net
 
 small = st.integers(1, 6)
@@ -94,7 +109,7 @@ def test_dropout_keeps_with_its_probability_and_scales_so_that_the_mean_stays(xp
     (lambda: Dropout(0), "Dropout.0.*keep"), (lambda: Dropout(1.5), "keep"), (lambda: Maxout(0), "at least one piece"),
     (lambda: LeakyReLU(1), "slope a"), (lambda: Net([Linear(3, 4), Linear(5, 2)]), r"layer 1, Linear\(5, 2\).*\(5,\).*\(4,\)"),
     (lambda: Net([Linear(3, 4), Maxout(3)]), "4 inputs are not units of 3"), (lambda: Net([ReLU()]), "begin with a Linear"),
-    (lambda: Net([Linear(3, 4, sparse(7))]), "3 inputs cannot have 7")])
+    (lambda: Net([Linear(3, 4, sparse(7))]), r"sparse\(7\): a unit has only 3 inputs")])
 def test_what_does_not_fit_is_refused_in_one_sentence_that_names_it(make, words):
     with pytest.raises(ValueError, match=words) as e:
         make()

@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from npgan import backend, gan, gradcheck, run
+from npgan import backend, gan, gradcheck
+from npgan.divergences import OBJECTIVES, alpha, general, log_lambert
 from npgan.layers import Linear, Tanh
 from npgan.net import Net
-from npgan.objectives import GAN, GENERATOR_LOSSES, OBJECTIVES, alpha, general, log_lambert
+from npgan.objectives import GAN, GENERATOR_LOSSES
 from npgan.optim import Clip, Momentum
 from npgan.priors import Normal
+from npgan.runs import fit
 
 ROWS = [*OBJECTIVES.values(), alpha(1.1), alpha(2), alpha(3.7)]
 DIVERGENCES = [row for row in ROWS if row.f]
@@ -80,23 +82,23 @@ def test_f_is_convex_with_its_slope_at_1_the_threshold(row):
     one = np.float64(1)
     assert (row.f(one + h) - row.f(one - h)) / (2 * h) == pytest.approx(row.threshold, abs=1e-8)
     assert row.f(one) == pytest.approx({"gan": -math.log(4), "lecture-wasserstein": 1}.get(row.name, 0), abs=1e-15)
-    assert row.least == row.f(one) and OBJECTIVES["wasserstein"].least == 0
+    assert row.optimal_value == row.f(one) and OBJECTIVES["wasserstein"].optimal_value == 0
 
 
 @each(DIVERGENCES)
 def test_the_verdict_real_is_the_same_by_t_and_by_the_probability(row):
     a = np.linspace(-6, 6, 2401) + 1e-7
-    np.testing.assert_array_equal(row.T(a) > row.threshold, row.D(a) > .5)
+    np.testing.assert_array_equal(row.T(a) > row.threshold, row.prob(a) > .5)
     assert (row.T(a) > row.threshold).any() and (row.T(a) < row.threshold).any()
-    assert ((0 <= row.D(a)) & (row.D(a) <= 1)).all() and (np.diff(row.D(a)) >= 0).all()
+    assert ((0 <= row.prob(a)) & (row.prob(a) <= 1)).all() and (np.diff(row.prob(a)) >= 0).all()
 
 
 @each([row for row in DIVERGENCES if row.name not in KINKED])
 def test_t_is_the_slope_of_f_at_the_ratio_that_the_probability_says(row):
     a = np.linspace(-1.5, 4, 56)
-    a = a[row.D(a) > 0]
+    a = a[row.prob(a) > 0]
     assert len(a) > 40
-    u, h = row.D(a) / (1 - row.D(a)), 1e-6
+    u, h = row.prob(a) / (1 - row.prob(a)), 1e-6
     np.testing.assert_allclose((row.f(u * (1 + h)) - row.f(u * (1 - h))) / (2 * h * u), row.T(a), rtol=1e-7, atol=1e-7)
     np.testing.assert_allclose(row.dF(a), u * row.dT(a), rtol=1e-12)
 
@@ -160,7 +162,7 @@ def test_the_published_optima_of_the_univariate_experiment_come_out_of_the_rows(
 def test_the_gan_row_is_equation_1(xp):
     a = np.linspace(-20, 20, 81)
     D = 1 / (1 + np.exp(-a))
-    for f, expected in ((GAN.T, np.log(D)), (GAN.F, -np.log(1 - D)), (GAN.dT, 1 - D), (GAN.dF, D), (GAN.D, D)):
+    for f, expected in ((GAN.T, np.log(D)), (GAN.F, -np.log(1 - D)), (GAN.dT, 1 - D), (GAN.dF, D), (GAN.prob, D)):
         np.testing.assert_allclose(xp.asnumpy(f(xp.asarray(a))), expected, rtol=1e-6, atol=0)
 
 
@@ -171,7 +173,7 @@ def test_neighbours_in_the_table_agree_where_they_must():
     np.testing.assert_allclose(alpha(2).F(a), OBJECTIVES["pearson"].F(2 * a) / 2, rtol=1e-12, atol=1e-15)
     near, kl = alpha(1 + 1e-6), OBJECTIVES["kl"]            # T differs by the constant that f'(1) = 1 adds to kl's
     np.testing.assert_allclose(near.F(a) + 1, kl.F(a + 1), rtol=1e-4)
-    np.testing.assert_allclose(near.D(a), kl.D(a + 1), rtol=1e-4)
+    np.testing.assert_allclose(near.prob(a), kl.prob(a + 1), rtol=1e-4)
 
 
 def test_alpha_names_itself_and_refuses_what_it_is_not_written_for():
@@ -190,7 +192,7 @@ def test_the_lectures_general_objective_is_equation_1_of_the_lecture_for_any_inc
         assert row.T(a).mean() - row.F(b).mean() == pytest.approx(f(Da).mean() + f(1 - Db).mean(), rel=1e-12)
         np.testing.assert_allclose(row.dT(a), (row.T(a + 1e-5) - row.T(a - 1e-5)) / 2e-5, rtol=1e-7)
         np.testing.assert_allclose(row.dF(a), (row.F(a + 1e-5) - row.F(a - 1e-5)) / 2e-5, rtol=1e-7)
-    for ours, theirs in ((log.T, GAN.T), (log.F, GAN.F), (log.dT, GAN.dT), (log.dF, GAN.dF), (log.D, GAN.D)):
+    for ours, theirs in ((log.T, GAN.T), (log.F, GAN.F), (log.dT, GAN.dT), (log.dF, GAN.dF), (log.prob, GAN.prob)):
         np.testing.assert_allclose(ours(a), theirs(a), rtol=1e-12)
 
 
@@ -223,7 +225,7 @@ def test_lamberts_w_against_scipy():
 def test_a_row_keeps_the_dtype_and_its_functions_of_float32_are_those_of_float64(xp, row, dtype):
     a = np.linspace(-6, 6, 49)
     losses = [functools.partial(g, loss=loss) for g in (row.J, row.dJ) for loss in GENERATOR_LOSSES]
-    for f in (row.T, row.dT, row.F, row.dF, row.D, *losses):
+    for f in (row.T, row.dT, row.F, row.dF, row.prob, *losses):
         y = f(xp.asarray(a.astype(dtype)))
         assert y.dtype == dtype and y.shape == a.shape
         np.testing.assert_allclose(xp.asnumpy(y), xp.asnumpy(f(xp.asarray(a))), rtol=2e-5, atol=2e-6)
@@ -235,16 +237,16 @@ def test_the_rows_without_a_bare_exponential_are_finite_for_every_logit_and_warn
     largest = float(np.finfo(dtype).max)
     a = np.array([-largest, -1e30, -1e4, -1000, -100, -1, 0, 1, 100, 1000, 1e4, 1e30, largest], dtype)
     with np.errstate(over="raise", invalid="raise", divide="raise"):
-        for f in (row.T, row.dT, row.F, row.dF, row.D):
+        for f in (row.T, row.dT, row.F, row.dF, row.prob):
             if row.name == "total-variation":
                 a = np.clip(a, -largest / 4, largest / 4)                   # 2 a is to be a number too
             assert np.isfinite(f(a)).all() and f(a).dtype == dtype
 
 
 FAR = {                                     # row: what is finite for a < -80, for a > 80
-    "kl": ("T dT F dF D", "T dT D"), "reverse-kl": ("F dF D", "T dT F dF D"), "pearson": ("T dT F dF D", "T dT F dF D"),
-    "neyman": ("D", "T dT F dF D"), "hellinger": ("F dF D", "T dT D"), "jeffrey": ("T dT F dF D", "T dT D"),
-    "alpha": ("T dT F dF D", "T dT F dF D")}
+    "kl": ("T dT F dF prob", "T dT prob"), "reverse-kl": ("F dF prob", "T dT F dF prob"), "pearson": ("T dT F dF prob", "T dT F dF prob"),
+    "neyman": ("prob", "T dT F dF prob"), "hellinger": ("F dF prob", "T dT prob"), "jeffrey": ("T dT F dF prob", "T dT prob"),
+    "alpha": ("T dT F dF prob", "T dT F dF prob")}
 
 
 @pytest.mark.parametrize("name", FAR)
@@ -252,12 +254,12 @@ def test_the_other_rows_are_finite_but_where_their_equation_overflows_and_never_
     row = OBJECTIVES[name]
     with np.errstate(over="ignore"):
         for a, finite in zip((np.geomspace(80, 1e4, 30), -np.geomspace(80, 1e4, 30)), reversed(FAR[name])):
-            for function in ("T", "dT", "F", "dF", "D"):
+            for function in ("T", "dT", "F", "dF", "prob"):
                 y = getattr(row, function)(a.astype("float32"))
                 assert not np.isnan(y).any(), function
                 assert np.isfinite(y).all() == (function in finite.split()), (function, a[0])
     a = np.linspace(-80, 80, 321, dtype="float32")
-    for function in ("T", "dT", "F", "dF", "D"):
+    for function in ("T", "dT", "F", "dF", "prob"):
         assert np.isfinite(getattr(row, function)(a)).all()
 
 
@@ -276,7 +278,7 @@ def test_a_sure_discriminator_keeps_its_relative_precision():
 def test_below_pearsons_smallest_ratio_g_is_not_sent_away_from_the_data():
     a = np.array([-2., -2.5, -100.])
     for row in (OBJECTIVES["pearson"], OBJECTIVES["alpha"]):
-        assert (row.dF(a) == 0).all() and (row.F(a) == row.F(a[:1])).all() and (row.D(a) == 0).all()
+        assert (row.dF(a) == 0).all() and (row.F(a) == row.F(a[:1])).all() and (row.prob(a) == 0).all()
 
 
 # --- In the game -----------------------------------------------------------------------------------------------------------
@@ -312,12 +314,12 @@ def test_an_exponential_that_overflows_stops_the_run_with_a_sentence_that_names_
     """D's last bias alone puts a where the row overflows: V is infinite, or not a number, at the third iteration."""
     row, far = OBJECTIVES[name], -100 if name in ("reverse-kl", "neyman") else 100
     p, x, sgd_d, sgd_g = toy(row, rate=1e-6)
-    state = run.State()
-    for state in run.fit(p, x, Normal(), sgd_d, sgd_g, state, seed=0, epochs=1, iterations=2, quiet=True):
+    state = fit.State()
+    for state in fit.fit(p, x, Normal(), sgd_d, sgd_g, state, seed=0, epochs=1, iterations=2, quiet=True):
         pass
     p.D.named_parameters()["2.b"][...] = far
     with pytest.raises(FloatingPointError, match=r"^iteration 3 \(epoch 1\): .*not finite"):
-        for _ in run.fit(p, x, Normal(), sgd_d, sgd_g, state, seed=0, epochs=1, quiet=True):
+        for _ in fit.fit(p, x, Normal(), sgd_d, sgd_g, state, seed=0, epochs=1, quiet=True):
             pass
 
 

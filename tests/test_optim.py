@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from npgan import backend
+from npgan import kernels
 from npgan.layers import Linear
 from npgan.net import Net
-from npgan.optim import Adam, Clip, Decay, Fall, MaxColumnNorm, Momentum, Ramp, WarmUp
+from npgan.optim import Adam, Clip, Decay, LinearDecay, MaxColumnNorm, Momentum, Ramp, WarmUp
 from npgan.priors import Normal, Spherical, Uniform
 
 
@@ -36,25 +36,25 @@ def test_adam_projects_after_its_update_and_stays_in_float32():
     assert np.abs(net.theta).max() <= np.float32(.01) and {a.dtype.name for a in (net.theta, adam.v, adam.s)} == {"float32"}
 
 
-@pytest.mark.parametrize("size", [1, 5, backend.BLOCK, backend.BLOCK + 1, 3 * backend.BLOCK + 7])
+@pytest.mark.parametrize("size", [1, 5, kernels.BLOCK, kernels.BLOCK + 1, 3 * kernels.BLOCK + 7])
 @pytest.mark.parametrize("sign", [+1, -1])
 def test_the_momentum_kernel_is_its_formula_at_every_size(xp, size, sign):
     rng = np.random.default_rng(0)
     theta, v, g = (rng.standard_normal(size) for _ in range(3))
     a, b, c = (xp.array(x) for x in (theta, v, g))
-    xp.momentum(a, b, c, .1, .9, sign)
+    kernels.momentum(a, b, c, .1, .9, sign)
     np.testing.assert_allclose(xp.asnumpy(b), .9 * v + .1 * g, rtol=1e-13)
     np.testing.assert_allclose(xp.asnumpy(a), theta + sign * (.9 * v + .1 * g), rtol=1e-13, atol=1e-14)
     np.testing.assert_array_equal(xp.asnumpy(c), g)
 
 
-@pytest.mark.parametrize("size", [1, 5, backend.BLOCK, backend.BLOCK + 1, 3 * backend.BLOCK + 7])
+@pytest.mark.parametrize("size", [1, 5, kernels.BLOCK, kernels.BLOCK + 1, 3 * kernels.BLOCK + 7])
 def test_the_adam_kernel_is_its_formula_at_every_size(xp, size):
     rng = np.random.default_rng(0)
     theta, v, g = (rng.standard_normal(size) for _ in range(3))
     s = rng.random(size)
     a, b, c, d = (xp.array(x) for x in (theta, v, s, g))
-    xp.adam(a, b, c, d, -.1, .9, .99, 1e-3)
+    kernels.adam(a, b, c, d, -.1, .9, .99, 1e-3)
     v, s = .9 * v + .1 * g, .99 * s + .01 * g ** 2
     np.testing.assert_allclose(xp.asnumpy(b), v, rtol=1e-12, atol=1e-13)
     np.testing.assert_allclose(xp.asnumpy(c), s, rtol=1e-12)
@@ -62,49 +62,75 @@ def test_the_adam_kernel_is_its_formula_at_every_size(xp, size):
     np.testing.assert_array_equal(xp.asnumpy(d), g)
 
 
-@pytest.mark.parametrize("size", [1, backend.BLOCK + 1])
+@pytest.mark.parametrize("size", [1, kernels.BLOCK + 1])
 def test_the_averaging_kernel_is_its_formula(xp, size):
     a, b = np.random.default_rng(0).standard_normal((2, size))
     c = xp.array(a)
-    xp.approach(c, xp.array(b), .3)
+    kernels.lerp(c, xp.array(b), .3)
     np.testing.assert_allclose(xp.asnumpy(c), .7 * a + .3 * b, rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("make", [lambda net: Momentum(net, .1, .5), lambda net: Adam(net, .1)])
-def test_the_mean_is_that_of_every_tenth_iterate_and_then_forgets_what_is_older_than_n(make):
-    """Beside theta, which goes its way as without it."""
-    sgd, alone = (make(Net([Linear(3, 1)], "float64")) for _ in range(2))
-    sgd.average(60)
-    rng, iterates = np.random.default_rng(0), []
-    for t in range(1, 121):
-        sgd.net.grad[...] = alone.net.grad[...] = rng.standard_normal(4)
-        sgd.descend()
-        alone.descend()
-        np.testing.assert_array_equal(sgd.net.theta, alone.net.theta)
-        iterates += [sgd.net.theta.copy()] if t % 10 == 0 else []
-        if t <= 10:
-            np.testing.assert_array_equal(sgd.mean, sgd.net.theta)
-        elif t <= 60:
-            np.testing.assert_allclose(sgd.mean, np.mean(iterates, axis=0), rtol=1e-12)
-    weights = np.array([*[(5 / 6) ** 6] * 6, *(5 / 6) ** np.arange(5, -1, -1)]) / 6
-    np.testing.assert_allclose(sgd.mean, weights @ iterates, rtol=1e-12)
-    assert sgd.slots == (*alone.slots, "mean") and "mean" not in type(sgd).slots
-
-
-@pytest.mark.parametrize("n", [1, 3])
-def test_a_mean_over_few_updates_takes_them_all(n):
-    sgd = Momentum(Net([Linear(3, 1)], "float64"), .1)
-    with pytest.raises(ValueError, match=r"average\(0\)"):
-        sgd.average(0)
-    for _ in range(2):                                                          # the second begins again
-        sgd.average(n)
-    assert sgd.slots == ("v", "mean")
-    iterates = []
-    for t in range(15):                                                         # the last is no tenth
-        sgd.net.grad[...] = t
+def averaged_run(sgd, n, updates):
+    """The iterates theta_1, theta_2, ... of an optimizer that keeps a mean over n, and that mean after each."""
+    sgd.average(n)
+    rng, iterates, means = np.random.default_rng(0), [], []
+    for _ in range(updates):
+        sgd.net.grad[...] = rng.standard_normal(4)
         sgd.descend()
         iterates.append(sgd.net.theta.copy())
-    np.testing.assert_allclose(sgd.mean, iterates[-1], rtol=1e-12)
+        means.append(sgd.mean.copy())
+    return np.array(iterates), np.array(means)
+
+
+def small_net():
+    return Net([Linear(3, 1)], "float64")
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 10, 11, 15, 25, 60, 99, 150])
+@pytest.mark.parametrize("make", [lambda net: Momentum(net, .1, .5), lambda net: Adam(net, .1)])
+def test_the_mean_over_n_is_the_exact_mean_of_all_iterates_so_far_and_then_forgets_what_is_older_than_n(make, n):
+    iterates, means = averaged_run(make(small_net()), n, 2 * n + 3)
+    for t in range(1, n + 1):
+        np.testing.assert_allclose(means[t - 1], iterates[:t].mean(axis=0), rtol=1e-10, atol=1e-12)
+    expected = iterates[:n].mean(axis=0)
+    for t in range(n, 2 * n + 3):
+        expected = expected + (iterates[t] - expected) / n
+        np.testing.assert_allclose(means[t], expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("n, stride", [(200, 2), (999, 9), (1000, 10), (3000, 10)])
+def test_a_long_mean_takes_every_s_th_iterate(n, stride):
+    iterates, means = averaged_run(Momentum(small_net(), .1, .5), n, n + 5 * stride)
+    entered = iterates[stride - 1::stride]
+    for count in (1, 2, n // stride):
+        np.testing.assert_allclose(means[count * stride - 1], entered[:count].mean(axis=0), rtol=1e-10, atol=1e-12)
+        np.testing.assert_array_equal(means[count * stride - 1], means[(count + 1) * stride - 2])
+    np.testing.assert_array_equal(means[0], iterates[0])                        # before the first entry: theta
+    expected = entered[:n // stride].mean(axis=0)
+    for theta in entered[n // stride:]:
+        expected = expected + stride / n * (theta - expected)
+    np.testing.assert_allclose(means[stride * len(entered) - 1], expected, rtol=1e-10, atol=1e-12)
+    # the skipped iterates hardly matter: the exact mean of them all is within 5 % of their spread
+    exact, spread = iterates[:n].mean(axis=0), iterates[:n].std(axis=0)
+    assert (np.abs(means[n // stride * stride - 1] - exact) < .05 * spread).all()
+
+
+def test_training_takes_no_notice_of_the_mean():
+    (with_mean, _), plain = averaged_run(Momentum(small_net(), .1, .5), 7, 30), Momentum(small_net(), .1, .5)
+    rng = np.random.default_rng(0)
+    for iterate in with_mean:
+        plain.net.grad[...] = rng.standard_normal(4)
+        plain.descend()
+        np.testing.assert_array_equal(iterate, plain.net.theta)
+
+
+def test_average_refuses_n_below_1_and_may_be_called_again():
+    sgd = Momentum(small_net(), .1)
+    with pytest.raises(ValueError, match=r"average\(0\)"):
+        sgd.average(0)
+    for _ in range(2):
+        sgd.average(3)
+    assert sgd.slots == ("v", "mean") and "mean" not in type(sgd).slots
 
 
 def test_averaged_puts_the_mean_in_thetas_place_for_as_long_as_it_lasts_whatever_happens(xp):
@@ -154,7 +180,7 @@ def test_the_critics_warm_up_is_the_published_one():
 
 
 def test_fall_is_constant_in_the_first_half_and_then_linear_to_0_where_it_stays():
-    lr = Fall(.4, 8)
+    lr = LinearDecay(.4, 8)
     assert [lr(t) for t in range(11)] == pytest.approx([.4] * 5 + [.3, .2, .1, 0, 0, 0], abs=1e-15)
 
 

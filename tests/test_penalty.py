@@ -9,13 +9,28 @@ from hypothesis import strategies as st
 
 from npgan import gan, gradcheck, layers
 from npgan.conv import Reshape
+from npgan.divergences import OBJECTIVES
 from npgan.gradcheck import TOLERANCE, error
-from npgan.layers import Dropout, Layer, LeakyReLU, Linear, Maxout, Noise, ReLU, Scale, Sigmoid, Softplus, Tanh, constant
+from npgan.layers import (
+    Dropout,
+    Layer,
+    LeakyReLU,
+    Linear,
+    Maxout,
+    Noise,
+    ReLU,
+    Scale,
+    Sigmoid,
+    Softplus,
+    Tanh,
+    constant,
+)
 from npgan.net import Net
-from npgan.objectives import GAN, OBJECTIVES
+from npgan.objectives import GAN
 from npgan.optim import Momentum
 from npgan.penalty import R1, GradientPenalty
 from npgan.priors import Normal
+from npgan.runs.fit import UPDATES, skip
 
 WASSERSTEIN = OBJECTIVES["wasserstein"]
 CURVED = [Sigmoid, Tanh, Softplus]
@@ -92,7 +107,7 @@ def test_the_gradient_is_exact_in_every_mixture_of_layers(stack, m, seed):
         net.backward(t, parameters=False)
         return np.vdot(s.x[0], t.dx[0])
     value = Q()
-    net.second(t, s, np.full_like(net.theta, np.nan))
+    net.double_backward(t, s, np.full_like(net.theta, np.nan))
     assert np.vdot(t.dx[-1], s.x[-1]) == pytest.approx(value, abs=1e-12), "the pass up is the transposed backward pass"
     assert error(Q, net.theta, net.grad) <= TOLERANCE
 
@@ -120,9 +135,9 @@ def test_forgetting_a_piece_of_the_second_derivative_is_caught(penalty, monkeypa
         v[...] = u
 
     cases = [(smooth, Softplus, "curved", False), (smooth, Tanh, "curved", False), (smooth, Tanh, "curvature", lambda self, y: -2 * y),
-             (smooth, Linear, "pushforward", lambda self, x, y, u, v: shifted(self, x, u, v)),
-             (maxout, Maxout, "pushforward", sum_of_pieces),
-             (lambda: discriminator([lambda: Dropout(.7)] * 2, [4, 5]), Dropout, "pushforward", unmasked)]
+             (smooth, Linear, "jvp", lambda self, x, y, u, v: shifted(self, x, u, v)),
+             (maxout, Maxout, "jvp", sum_of_pieces),
+             (lambda: discriminator([lambda: Dropout(.7)] * 2, [4, 5]), Dropout, "jvp", unmasked)]
     for make, kind, name, broken in cases:
         assert wrong(make(), penalty(), 5) <= TOLERANCE
         with monkeypatch.context() as m:
@@ -137,7 +152,7 @@ def test_the_table_of_gradcheck_catches_a_missing_curvature_term(monkeypatch):
     assert failed == {f"grad_x y through {kind()}" for kind in CURVED}
 
 
-# --- Net.second -------------------------------------------------------------------------------------------------------------
+# --- Net.tape_u -------------------------------------------------------------------------------------------------------------
 
 
 def test_a_piecewise_linear_network_gives_its_biases_nothing_and_makes_no_pass_down():
@@ -149,7 +164,7 @@ def test_a_piecewise_linear_network_gives_its_biases_nothing_and_makes_no_pass_d
     net.forward(t)
     t.dx[-1][...] = 1
     net.backward(t, parameters=False)
-    net.second(t, s, np.empty_like(net.theta))
+    net.double_backward(t, s, np.empty_like(net.theta))
     for name, g in net.named(net.grad).items():
         assert (g == 0).all() if name.endswith("b") else np.abs(g).max() > 0, name
     assert all(np.isnan(e).all() for e in s.dx)
@@ -164,10 +179,10 @@ def test_second_adds_to_the_gradient_and_only_reads_its_first_tape(kinds):
     t.dx[-1][...] = 1
     net.backward(t, parameters=False)
     before = [a.copy() for a in (*t.x, *t.dx, net.theta)]
-    net.second(t, s, work)
+    net.double_backward(t, s, work)
     once = net.grad.copy()
     net.grad[...] = start = np.arange(len(once))
-    net.second(t, s, work)
+    net.double_backward(t, s, work)
     np.testing.assert_allclose(net.grad - start, once, atol=1e-12)
     for a, b in zip((*t.x, *t.dx, net.theta), before):
         np.testing.assert_array_equal(a, b)
@@ -182,7 +197,7 @@ def test_a_layer_that_cannot_be_differentiated_twice_is_named():
             dx[...] = 3 * x * x * dy
 
     P = points(Net([Linear(3, 2), Cube(), Linear(2, 1)], "float64"), R1(), 4)
-    with pytest.raises(ValueError, match=r"^Cube\(\): has no pushforward.*penalty"):
+    with pytest.raises(ValueError, match=r"^Cube\(\): has no jvp.*penalty"):
         P()
 
 
@@ -228,7 +243,7 @@ def test_penalised_ascent_reaches_the_maximum_that_can_be_computed_by_hand():
         p = gan.Players(G, D, 4, WASSERSTEIN, penalty=penalty)
         sgd, rng = Momentum(D, .02), np.random.default_rng(0)
         for _ in range(600):
-            gan.sample(p, lambda rng, z: None, rng, p.d)
+            p.draw_masks_d(rng)
             gan.discriminator_gradient(p, np.full((4, 1), 3.), np.zeros((4, 1)))
             sgd.ascend()
         assert D.layers[0].W[0, 0] == pytest.approx(expected, abs=1e-6)
@@ -305,14 +320,14 @@ def test_two_penalised_updates_of_D_are_the_equation_followed_by_momentum(penalt
     v, lr, mu = [np.zeros_like(a) for a in theta], .05, .6
     steps = []
 
-    def spy(p, x, z, original=gan.discriminator_gradient):
-        own = (p.penalty.e.copy(), p.penalty.t.extra[0][0].copy()) if penalty is GradientPenalty else (None, None)
-        theta_g, masks = [a.copy() for a in G.named_parameters().values()], [t.extra[0][0].copy() for t in (p.real, p.fake)]
+    def spy(p, x, z):
+        own = (p.penalty.e.copy(), p.penalty.tape.extra[0][0].copy()) if penalty is GradientPenalty else (None, None)
+        theta_g, masks = [a.copy() for a in G.named_parameters().values()], [t.extra[0][0].copy() for t in (p.tape_real, p.tape_fake)]
         steps.append((theta_g, x, z.copy(), *masks, *own))
-        return original(p, x, z)
-    monkeypatch.setattr(gan, "discriminator_gradient", spy)
+        return gan.discriminator_gradient(p, x, z)
     examples = itertools.cycle([rng.random((M, PIXELS)) for _ in range(3)])
-    list(gan.UPDATES[update](p, examples, Normal(), Momentum(D, lr, mu), Momentum(G, .1), np.random.default_rng(0), 2))
+    list(UPDATES[update](p, examples, Normal(), Momentum(D, lr, mu), Momentum(G, .1), np.random.default_rng(0), 2,
+                         discriminator_gradient=spy))
 
     assert len(steps) == 2
     for theta_g, *drawn in steps:
@@ -349,8 +364,8 @@ def no_noise(rng, z):
 def test_D_ascends_V_minus_P_while_V_is_recorded_and_the_generators_step_is_as_before(objective, pack, penalty):
     p, x, z = game(penalty(), pack, objective=objective)
     plain, *_ = game(None, pack, objective=objective)
-    gan.sample(p, no_noise, np.random.default_rng(5), p.d)
-    gan.sample(plain, no_noise, np.random.default_rng(5), plain.d)
+    p.draw_masks_d(np.random.default_rng(5))
+    plain.draw_masks_d(np.random.default_rng(5))
 
     p.G.grad[...] = 42
     statistics = gan.discriminator_gradient(p, x, z)
@@ -369,10 +384,10 @@ def test_D_ascends_V_minus_P_while_V_is_recorded_and_the_generators_step_is_as_b
 @pytest.mark.parametrize("penalty", PENALTIES)
 def test_nothing_leaks_from_one_penalised_step_to_the_next(penalty):
     p, x, z = game(penalty())
-    gan.sample(p, no_noise, np.random.default_rng(5), p.d)
+    p.draw_masks_d(np.random.default_rng(5))
     gan.discriminator_gradient(p, x, z)
     expected, P = p.D.grad.copy(), p.penalty.P
-    for t in (p.g, p.d, p.penalty.second, getattr(p.penalty, "t", p.d)):
+    for t in (p.tape_g, p.tape_d, p.penalty.tape_u, getattr(p.penalty, "t", p.tape_d)):
         for buffer in (*t.x, *t.dx):
             buffer[...] = np.nan
     p.D.grad[...] = p.penalty.work[...] = np.nan
@@ -384,9 +399,9 @@ def test_nothing_leaks_from_one_penalised_step_to_the_next(penalty):
 def test_the_points_lie_between_the_examples_each_row_at_a_place_of_its_own():
     p, x, z = game(GradientPenalty(), pack=2)
     x[...] = 3
-    gan.sample(p, no_noise, np.random.default_rng(5), p.d)
+    p.draw_masks_d(np.random.default_rng(5))
     gan.discriminator_gradient(p, x, z)
-    real, fake, x_hat = p.real.x[0], p.fake.x[0], p.penalty.t.x[0]
+    real, fake, x_hat = p.tape_real.x[0], p.tape_fake.x[0], p.penalty.tape.x[0]
     place = (x_hat - fake) / (real - fake)
     assert x_hat.shape == (3, 8) and (place > 0).all() and (place < 1).all()
     np.testing.assert_allclose(place, np.repeat(place[:, :1], 8, axis=1))
@@ -396,13 +411,13 @@ def test_the_points_lie_between_the_examples_each_row_at_a_place_of_its_own():
 def test_the_generators_pass_draws_nothing_for_the_penalty():
     p, *_ = game(GradientPenalty())
     rng = np.random.default_rng(5)
-    gan.sample(p, no_noise, rng, p.d)
-    e, mask = p.penalty.e.copy(), p.penalty.t.extra[-2][0].copy()
-    gan.sample(p, no_noise, rng, p.fake)
+    p.draw_masks_d(rng)
+    e, mask = p.penalty.e.copy(), p.penalty.tape.extra[-2][0].copy()
+    p.draw_masks_g(rng)
     np.testing.assert_array_equal(p.penalty.e, e)
-    np.testing.assert_array_equal(p.penalty.t.extra[-2][0], mask)
-    gan.sample(p, no_noise, rng, p.d)
-    assert not np.array_equal(p.penalty.e, e) and not np.array_equal(p.penalty.t.extra[-2][0], mask)
+    np.testing.assert_array_equal(p.penalty.tape.extra[-2][0], mask)
+    p.draw_masks_d(rng)
+    assert not np.array_equal(p.penalty.e, e) and not np.array_equal(p.penalty.tape.extra[-2][0], mask)
 
 
 @pytest.mark.parametrize("update", ["algorithm1", "simultaneous"])
@@ -413,9 +428,9 @@ def test_skipping_draws_what_the_penalised_update_draws(penalty, update):
         p, x, _ = game(penalty())
         rng, examples = np.random.default_rng(9), itertools.repeat(x)
         if skipping:
-            gan.skip(p, examples, Normal(), rng, 3, 1, update)
+            skip(p, examples, Normal(), rng, 3, 1, update)
         else:
-            list(gan.UPDATES[update](p, examples, Normal(), Momentum(p.D, .01), Momentum(p.G, .01), rng, 3))
+            list(UPDATES[update](p, examples, Normal(), Momentum(p.D, .01), Momentum(p.G, .01), rng, 3))
         after.append(rng.random())
     assert after[0] == after[1]
 
@@ -469,7 +484,7 @@ def test_penalised_training_reads_nothing_on_the_host_keeps_float32_and_gives_nu
             device.reset()
             records = list(gan.train(p, examples, Normal(), Momentum(p.D, .01, .5), Momentum(p.G, .01), rng, 3, k=2))
             assert device.counts["host reads"] == device.counts["host writes"] == 0
-            own = [*p.penalty.second.x, *p.penalty.second.dx, p.penalty.work, p.penalty.P, p.D.theta, p.D.grad, records[-1].norm_d]
+            own = [*p.penalty.tape_u.x, *p.penalty.tape_u.dx, p.penalty.work, p.penalty.P, p.D.theta, p.D.grad, records[-1].norm_d]
             assert {str(a.dtype) for a in own} == {"float32"}
             thetas.append([backend.asnumpy(a) for a in (p.D.theta, p.G.theta, p.penalty.P)])
         finally:

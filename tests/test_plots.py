@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from npgan import plots
+from npgan.runs import plots
 
 
 @pytest.mark.parametrize("shape", [(4, 5), (3, 4, 5)])

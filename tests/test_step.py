@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from npgan import gan
+from npgan.divergences import OBJECTIVES
 from npgan.layers import Dropout, Linear, Maxout, ReLU, Sigmoid, Tanh, constant
 from npgan.net import Net
-from npgan.objectives import GAN, GENERATOR_LOSSES, OBJECTIVES
+from npgan.objectives import GAN, GENERATOR_LOSSES
 from npgan.optim import Momentum, WarmUp
 from npgan.penalty import GradientPenalty
 from npgan.priors import Normal
+from npgan.runs.fit import skip
 
 M, NOISE, WIDTH, PIXELS, UNITS, PIECES = 4, 3, 6, 5, 4, 3
 
@@ -134,20 +136,24 @@ def oracle_step(theta, v, gradient, lr, mu, sign):
 
 @pytest.mark.parametrize("k", [1, 2])
 @pytest.mark.parametrize("game", GAMES, indirect=True, ids=" ".join)
-def test_two_iterations_of_algorithm_1_are_the_objectives_equation_followed_by_momentum(game, k, monkeypatch):
+def test_two_iterations_of_algorithm_1_are_the_objectives_equation_followed_by_momentum(game, k):
     p, examples = game
     objective, lr_d, lr_g, mu = p.objective.name, .07, .11, .6
     theta_d, theta_g = parameters(p.D), parameters(p.G)
     v_d, v_g = [np.zeros_like(a) for a in theta_d], [np.zeros_like(a) for a in theta_g]
 
     passes = []                                     # what each gradient was computed from
-    for name in ("discriminator_gradient", "generator_gradient"):
-        def spy(p, *args, original=getattr(gan, name), name=name):
-            passes.append((name, [a.copy() for a in args], masks(p.real), masks(p.fake)))
-            return original(p, *args)
-        monkeypatch.setattr(gan, name, spy)
 
-    records = list(gan.train(p, examples, Recorder(p), Momentum(p.D, lr_d, mu), Momentum(p.G, lr_g, mu), np.random.default_rng(0), 2, k))
+    def spy(original):
+        def call(p, *args):
+            passes.append((original.__name__, [a.copy() for a in args], masks(p.tape_real), masks(p.tape_fake)))
+            return original(p, *args)
+        return call
+
+    records = list(gan.train(p, examples, Recorder(p), Momentum(p.D, lr_d, mu), Momentum(p.G, lr_g, mu),
+                             np.random.default_rng(0), 2, k,
+                             discriminator_gradient=spy(gan.discriminator_gradient),
+                             generator_gradient=spy(gan.generator_gradient)))
 
     assert [name for name, *_ in passes] == (["discriminator_gradient"] * k + ["generator_gradient"]) * 2
     values = []
@@ -170,19 +176,19 @@ def test_two_iterations_of_algorithm_1_are_the_objectives_equation_followed_by_m
 
 
 @pytest.mark.parametrize("game", GAMES, indirect=True, ids=" ".join)
-def test_the_simultaneous_update_takes_both_gradients_at_the_old_parameters_from_one_minibatch(game, monkeypatch):
+def test_the_simultaneous_update_takes_both_gradients_at_the_old_parameters_from_one_minibatch(game):
     p, examples = game
     objective, lr_d, lr_g, mu = p.objective.name, .07, .11, .6
     theta_d, theta_g = parameters(p.D), parameters(p.G)
     v_d, v_g = [np.zeros_like(a) for a in theta_d], [np.zeros_like(a) for a in theta_g]
     seen = []
 
-    def spy(p, x, z, original=gan.discriminator_gradient):
-        seen.append((x.copy(), z.copy(), masks(p.real), masks(p.fake)))
-        return original(p, x, z)
-    monkeypatch.setattr(gan, "discriminator_gradient", spy)
+    def spy(p, x, z):
+        seen.append((x.copy(), z.copy(), masks(p.tape_real), masks(p.tape_fake)))
+        return gan.discriminator_gradient(p, x, z)
 
-    list(gan.train_simultaneous(p, examples, Recorder(p), Momentum(p.D, lr_d, mu), Momentum(p.G, lr_g, mu), np.random.default_rng(0), 2))
+    list(gan.train_simultaneous(p, examples, Recorder(p), Momentum(p.D, lr_d, mu), Momentum(p.G, lr_g, mu),
+                                np.random.default_rng(0), 2, discriminator_gradient=spy))
 
     assert len(seen) == 2
     for x, z, masks_x, masks_z in seen:
@@ -224,7 +230,7 @@ def test_nothing_leaks_from_one_step_to_the_next():
     g_g = p.G.grad.copy()
     gan.discriminator_gradient(p, 1 - x, -z)
     gan.generator_gradient(p, 3 * z)
-    for t in (p.g, p.d):
+    for t in (p.tape_g, p.tape_d):
         for buffer in (*t.x, *t.dx):
             buffer[...] = np.nan
     p.D.grad[...] = p.G.grad[...] = np.nan
@@ -286,7 +292,7 @@ def test_skipping_draws_what_a_schedule_of_k_draws():
         p, sgd_d, sgd_g, counter, rng = a_game_in_one_dimension()
         examples = (np.full((3, 1), i % 5) for i in counter)
         if skipping:
-            gan.skip(p, examples, Normal(), rng, 4, lambda i: 3 - i % 2)
+            skip(p, examples, Normal(), rng, 4, lambda i: 3 - i % 2)
         else:
             list(gan.train(p, examples, Normal(), sgd_d, sgd_g, rng, 4, lambda i: 3 - i % 2))
         after.append((next(counter), rng.random()))
@@ -311,9 +317,9 @@ def test_players_that_do_not_fit_are_refused_with_their_shapes():
             gan.Players(G, D, 5)
     with pytest.raises(ValueError, match=r"D must take \(6,\), since G ends in \(3,\) and pack = 2"):
         gan.Players(Net([Linear(2, 3)]), Net([Linear(3, 1)]), 6, pack=2)
-    with pytest.raises(ValueError, match="G is float32 and D float64: one writes where the other reads"):
+    with pytest.raises(ValueError, match="G is float32 and D is float64: make both of one dtype"):
         gan.Players(Net([Linear(2, 3)]), Net([Linear(3, 1)], "float64"), 5)
-    with pytest.raises(ValueError, match="m = 5 examples do not make packs of 2"):
+    with pytest.raises(ValueError, match="m = 5: a minibatch has 1 example or more, in whole packs of 2"):
         gan.Players(Net([Linear(2, 3)]), Net([Linear(6, 1)]), 5, pack=2)
 
 

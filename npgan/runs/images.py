@@ -16,10 +16,11 @@ from typing import Any, Callable, NamedTuple, Optional
 import numpy as np
 
 from npgan import backend as xp
-from npgan import checkpoint, metrics, plots, run
-from npgan.gan import UPDATES, Players
+from npgan import metrics
+from npgan.runs import checkpoint, fit, options, plots
+from npgan.gan import Players
 from npgan.net import Net
-from npgan.objectives import OBJECTIVES
+from npgan.divergences import OBJECTIVES
 from npgan.optim import Decay, Momentum, Ramp
 
 
@@ -58,9 +59,9 @@ def paper_optimizer(net, lr, updates, project=None):
     return Momentum(net, Decay(lr, 1.000004, 1e-6), Ramp(updates, .5, .7, 250), project)
 
 
-def options(parser, experiment, data):
+def add_options(parser, experiment, data):
     """The options of every experiment on images. An option that is not given stays out of the namespace."""
-    positive, rate, presets = run.number(int, 1), run.number(float, 0, above=True), experiment.presets
+    positive, rate, presets = options.number(int, 1), options.number(float, 0, above=True), experiment.presets
 
     def by_preset(key):
         return ", ".join(f"{name}: {preset.get(key, 0):g}" for name, preset in presets.items())
@@ -76,17 +77,17 @@ def options(parser, experiment, data):
     p.add_argument("--iterations", type=positive, metavar="N", help="stop at this many iterations in all, if that comes first")
     p.add_argument("--k", type=positive, help="steps of D for each step of G (default 1)")
     p.add_argument("--batch-size", type=positive, metavar="M", help=f"m, examples in a minibatch ({by_preset('batch_size')})")
-    run.game(p, default=argparse.SUPPRESS)
-    p.add_argument("--update", choices=UPDATES, help="algorithm1 (default of quick) alternates, with fresh noise for G; "
+    options.game(p, default=argparse.SUPPRESS)
+    p.add_argument("--update", choices=fit.UPDATES, help="algorithm1 (default of quick) alternates, with fresh noise for G; "
                    "simultaneous (default of paper) is the authors' own code: both players from one minibatch")
     p.add_argument("--lr", type=rate, metavar="RATE", help=f"learning rate of G ({by_preset('lr')})")
     p.add_argument("--lr-d", type=rate, metavar="RATE", help=f"learning rate of D (default: in proportion to G's, as {by_preset('lr_d')})")
-    p.add_argument("--average", type=run.number(int, 0), metavar="N", help="show and score G with the mean of its parameters over about "
+    p.add_argument("--average", type=options.number(int, 0), metavar="N", help="show and score G with the mean of its parameters over about "
                    f"the last N updates, which training takes no notice of; 0: as it is ({by_preset('average')})")
     if experiment.score:
-        p.add_argument("--parzen-every", type=run.number(int, 0), metavar="N",
+        p.add_argument("--parzen-every", type=options.number(int, 0), metavar="N",
                        help=f"Parzen log-likelihood every N epochs; 0: at the end only ({by_preset('parzen_every')})")
-    p.add_argument("--seed", type=run.number(int, 0), metavar="N", help="seed of all random numbers (default 0)")
+    p.add_argument("--seed", type=options.number(int, 0), metavar="N", help="seed of all random numbers (default 0)")
     p.add_argument("--dtype", choices=("float32", "float64"), help="default float32")
     p.add_argument("--out", metavar="DIR", help=f"where everything goes (default runs/{experiment.folder}-PRESET)")
     p.add_argument("--resume", action="store_true", help="go on from checkpoint.npz in DIR, with the settings it was made with")
@@ -95,8 +96,8 @@ def options(parser, experiment, data):
 
 
 def place(experiment, given):
-    """The folder of the run, --out or the default. Errors: as run.folder."""
-    return run.folder(given.get("out", f"runs/{experiment.folder}-{given.get('preset', 'quick')}"), make=False)
+    """The folder of the run, --out or the default. Errors: as options.folder."""
+    return options.folder(given.get("out", f"runs/{experiment.folder}-{given.get('preset', 'quick')}"), make=False)
 
 
 def settings(experiment, given):
@@ -162,10 +163,10 @@ def main(experiment, given):
     sgd_g = preset["optimizer"](G, config["lr"], per_epoch)
     if config["average"]:
         sgd_g.average(config["average"])
-    state, path = run.State(), os.path.join(out, "checkpoint.npz")
+    state, path = fit.State(), os.path.join(out, "checkpoint.npz")
     if about:
         checkpoint.restore(path, sgd_g, sgd_d)
-        state = run.State.of(path, about["state"])
+        state = fit.State.of(path, about["state"])
     else:
         print(f"G\n{G}\nD\n{D}")
     objective = config["objective"] if config["objective"] != "gan" else ""
@@ -190,7 +191,7 @@ def main(experiment, given):
 
     fixed, saved = noise(100, 0), bool(about)
     try:
-        for state in run.fit(p, xp.asarray(np.asarray(images.train, config["dtype"]).reshape(-1, *D.shapes[0])), experiment.prior,
+        for state in fit.fit(p, xp.asarray(np.asarray(images.train, config["dtype"]).reshape(-1, *D.shapes[0])), experiment.prior,
                              sgd_d, sgd_g, state, seed=config["seed"], epochs=config["epochs"], iterations=config["iterations"],
                              k=config["k"], update=config["update"], quiet=quiet):
             if experiment.score and config["parzen_every"] and not state.iteration and state.epoch % config["parzen_every"] == 0:
@@ -250,7 +251,7 @@ def finish(experiment, out, title, config, label, images, show, state, per_epoch
         return os.path.join(out, name)
 
     now = f"{title}, {moment(state)}"
-    plots.curves(file("curves.png"), state.history or [state.row(per_epoch)], now, OBJECTIVES[config["objective"]].least)
+    plots.curves(file("curves.png"), state.history or [state.row(per_epoch)], now, OBJECTIVES[config["objective"]].optimal_value)
     frames = {epoch: file(f"frames/{epoch:04}.png") for epoch in range(1, state.epoch + 1)}
     frames = {epoch: name for epoch, name in frames.items() if os.path.exists(name)}
     if frames:

@@ -1,13 +1,8 @@
 """What a run needs around the algorithm: epochs, progress, statistics, Ctrl-C. The players and their mathematics are in gan.py."""
 
-import argparse
 import contextlib
 import dataclasses
 import math
-import multiprocessing
-import multiprocessing.connection
-import multiprocessing.resource_tracker
-import os
 import signal
 import sys
 import threading
@@ -16,12 +11,14 @@ import time
 import numpy as np
 
 from npgan import backend as xp
+from npgan import cuda
 from npgan.data import minibatches
-from npgan.gan import UPDATES, Record, skip
-from npgan.objectives import GENERATOR_LOSSES, OBJECTIVES
+from npgan.gan import Record, sample_noise, train, train_simultaneous
+from npgan.optim import steps
+from npgan.runs.options import cuda_graphs
 
 STATISTICS = Record._fields[1:]
-EXPECTED = ValueError, OSError, ImportError, FloatingPointError, MemoryError     # one sentence says what to do; others: a traceback
+UPDATES = {"algorithm1": train, "simultaneous": train_simultaneous}
 
 
 @dataclasses.dataclass
@@ -67,6 +64,7 @@ def fit(p, x, prior, sgd_d, sgd_g, state, *, seed, epochs, iterations=None, k=1,
         raise ValueError(f"{len(x)} training examples do not make one epoch of k = {k} minibatches of m = {p.m}: lower one of them")
     last = min(epochs * per_epoch, math.inf if iterations is None else iterations)
     done = state.epoch * per_epoch + state.iteration
+    update_by = (cuda.recorded_updates() if cuda_graphs() else UPDATES)[update]
 
     with interruptible() as stop, tqdm(
             total=last, initial=done, unit="it", disable=quiet, dynamic_ncols=True, file=sys.stderr, mininterval=.5) as bar:
@@ -77,7 +75,7 @@ def fit(p, x, prior, sgd_d, sgd_g, state, *, seed, epochs, iterations=None, k=1,
             pending, clock = [], time.perf_counter()
             begun, left = done, min(per_epoch - state.iteration, last - done)
             bar.set_description(f"epoch {epoch}/{epochs}")
-            for record in silently(UPDATES[update](p, examples, prior, sgd_d, sgd_g, rng, left, k)):
+            for record in silently(update_by(p, examples, prior, sgd_d, sgd_g, rng, left, k)):
                 done += 1
                 pending.append(record)
                 now = time.perf_counter()
@@ -102,6 +100,18 @@ def fit(p, x, prior, sgd_d, sgd_g, state, *, seed, epochs, iterations=None, k=1,
             yield state
         if stop and not state.interrupted:
             raise KeyboardInterrupt                                      # it came too late for that, but not for what would follow
+
+
+def skip(p, examples, prior, rng, iterations, k=1, update="algorithm1"):
+    """Draw and drop what an update draws in so many iterations, so a resumed epoch continues its random streams."""
+    for i in range(iterations):
+        for _ in range(steps(k, i)):
+            sample_noise(p, prior, rng)
+            next(examples)
+            p.draw_masks_d(rng)
+        if update == "algorithm1":
+            sample_noise(p, prior, rng)
+            p.draw_masks_g(rng)
 
 
 def silently(records):
@@ -147,139 +157,3 @@ def interruptible():
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def number(kind, least, above=False):
-    """An argparse type: a finite number of this kind, >= least, or > least."""
-    def parse(text):
-        try:
-            value = kind(text)
-        except ValueError:
-            value = math.nan
-        if not (least < value < math.inf if above else least <= value < math.inf):
-            what = "an integer" if kind is int else "a number"
-            raise argparse.ArgumentTypeError(f"{text!r} is not {what} {'>' if above else '>='} {least}")
-        return value
-    return parse
-
-
-def game(parser, **defaults):
-    """The options of every example that say which game is played."""
-    parser.add_argument("--objective", choices=OBJECTIVES, help="the divergence, or other objective, of the game (default gan)",
-                        **{"default": "gan"} | defaults)
-    parser.add_argument("--generator-loss", choices=GENERATOR_LOSSES, help="G ascends T, with gan log D(G(z)) (non-saturating, default), "
-                        "or descends -F, with gan log(1 - D(G(z))) (minimax)", **{"default": "non-saturating"} | defaults)
-
-
-def usual(parser, out):
-    """The options that almost every example has, --out with its default."""
-    parser.add_argument("--seed", type=number(int, 0), default=0, metavar="N", help="seed of all random numbers (default 0)")
-    parser.add_argument("--out", default=out, metavar="DIR", help=f"where everything goes (default {out})")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
-    return parser
-
-
-def folder(out, make=True):
-    """The folder of --out, made. ValueError without a name, FileExistsError if it is a file."""
-    if not out:
-        raise ValueError('--out "": name a folder')
-    if os.path.exists(out) and not os.path.isdir(out):
-        raise FileExistsError(f"--out {out}: this is a file; name a folder")
-    if make:
-        os.makedirs(out, exist_ok=True)
-    return out
-
-
-def workers(asked, jobs):
-    """How many jobs run at once: as many as asked for, else one for each CPU core, or 1 on a device; never more than there are."""
-    return max(1, min(len(jobs), asked or ((os.cpu_count() or 1) if xp.name() == "numpy" else 1)))
-
-
-def each(f, jobs, workers):
-    """Yields (job, f(job)) as they are done: in this process, or each in a process of its own, where f must be a module's own.
-
-    A process that dies is an OSError. Ctrl-C is a KeyboardInterrupt between two results. However this ends, no process is left.
-    (The pools of the standard library can wait for ever for the rest of a result whose sender has been ended.)
-    """
-    if workers == 1:
-        for job in jobs:
-            yield job, f(job)
-        return
-    os.environ.update({f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "MKL", "OMP")})       # read by the new processes
-    processes, waiting, running = multiprocessing.get_context("spawn"), list(jobs), {}
-    with interruptible() as stop:
-        try:
-            while waiting or running:
-                while waiting and len(running) < workers:
-                    job, (receiver, sender) = waiting.pop(0), processes.Pipe(duplex=False)
-                    process = processes.Process(target=report, args=(sender, f, job), daemon=True)
-                    with deaf():
-                        process.start()
-                    sender.close()
-                    running[receiver] = process, job
-                for receiver in multiprocessing.connection.wait(running, timeout=.2):
-                    if stop:                                            # which may have ended the process, too
-                        break
-                    process, job = running.pop(receiver)
-                    yield job, outcome(receiver, process, job)
-                if stop:
-                    raise KeyboardInterrupt
-        finally:
-            for process, _ in running.values():
-                process.terminate()
-                process.join()
-
-
-@contextlib.contextmanager
-def deaf():
-    """What is started here never sees Ctrl-C, which a terminal sends to all of its processes."""
-    if hasattr(signal, "pthread_sigmask"):                              # not on Windows
-        multiprocessing.resource_tracker.ensure_running()               # its start, with that of the first process, would undo this
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            yield
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    else:
-        yield
-
-
-def report(sender, f, job):
-    """In a process of its own: sends f(job), or the error that the user can mend; any other ends it with a traceback."""
-    try:
-        outcome = f(job), None
-    except EXPECTED as e:
-        outcome = None, e
-    sender.send(outcome)
-
-
-def outcome(receiver, process, job):
-    """What its process reports of a job."""
-    with receiver:
-        try:
-            result, error = receiver.recv()
-        except (EOFError, OSError) as e:                                # before a result, and within it
-            process.join()
-            raise OSError(f"the process of {job} died (exit code {process.exitcode}) before it was done") from e
-    process.join()
-    if error:
-        raise error
-    return result
-
-
-def command(parser, main, arrays=True):
-    """A program's end: exit with what main(options) returns; with one sentence and 2 for what the user can mend, 130 at Ctrl-C.
-
-    Without `arrays` it computes with none, and needs no backend.
-    """
-    options = vars(parser.parse_args())
-    try:
-        if arrays:
-            xp.active()                                                 # refused, if at all, before anything is made
-        sys.exit(main(options))
-    except EXPECTED as e:
-        print(f"{os.path.basename(sys.argv[0])}: {e}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print(f"{os.path.basename(sys.argv[0])}: interrupted before its end", file=sys.stderr)
-        sys.exit(130)

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 
-from npgan.checkpoint import replacing
+from npgan.runs.checkpoint import replacing
 
 INK, MARK = 255, (255, 208, 0)       # of captions, and of what is marked in a sheet
 FRAME = 11, 5.5                      # of a film and of a live window, in inches

@@ -1,5 +1,6 @@
 """The loop around the algorithm: seeds, resuming, statistics, what is not finite, and the manners that a GPU needs."""
 
+import functools
 import multiprocessing
 import os
 import signal
@@ -10,12 +11,13 @@ import time
 import numpy as np
 import pytest
 
-from npgan import backend, checkpoint, gan, run
+from npgan import backend, gan
 from npgan.layers import Dropout, Linear, Maxout, ReLU, Sigmoid
 from npgan.net import Net
 from npgan.objectives import GAN
 from npgan.optim import Decay, Momentum, Ramp
 from npgan.priors import Uniform
+from npgan.runs import checkpoint, fit, options, parallel
 
 
 class Game:
@@ -27,11 +29,11 @@ class Game:
         self.p = gan.Players(G, D, 8)
         self.sgd_g, self.sgd_d = Momentum(G, Decay(lr), Ramp(8)), Momentum(D, Decay(lr), Ramp(8))
         self.x = backend.asarray(np.random.default_rng(9).random((70, 6)).astype(dtype))
-        self.state, self.seed = run.State(), seed
+        self.state, self.seed = fit.State(), seed
 
     def fit(self, epochs, **kwargs):
         kwargs = {"seed": self.seed, "epochs": epochs, "quiet": True, **kwargs}
-        for self.state in run.fit(self.p, self.x, Uniform(), self.sgd_d, self.sgd_g, self.state, **kwargs):
+        for self.state in fit.fit(self.p, self.x, Uniform(), self.sgd_d, self.sgd_g, self.state, **kwargs):
             pass
         return self
 
@@ -52,7 +54,7 @@ def test_a_run_that_stops_anywhere_and_goes_on_from_its_file_ends_in_the_same_bi
     second = Game(seed=0)
     second.p.G.theta[...] = second.p.D.theta[...] = 0
     about = checkpoint.restore(tmp_path / "c.npz", second.sgd_g, second.sgd_d)
-    second.state = run.State(**about["state"])
+    second.state = fit.State(**about["state"])
     second.fit(4, update=update, k=k)
     assert second.bits() == whole.bits()
     for a, b in zip(second.state.history, whole.state.history, strict=True):
@@ -62,21 +64,21 @@ def test_a_run_that_stops_anywhere_and_goes_on_from_its_file_ends_in_the_same_bi
 def test_an_out_that_is_a_file_or_has_no_name_is_one_sentence(tmp_path):
     (tmp_path / "a").write_text("")
     with pytest.raises(FileExistsError, match="^--out .*a: this is a file; name a folder$"):
-        run.folder(str(tmp_path / "a"))
+        options.folder(str(tmp_path / "a"))
     with pytest.raises(ValueError, match='^--out "": name a folder$'):
-        run.folder("", make=False)
-    assert run.folder(str(tmp_path / "b"), make=False) and not (tmp_path / "b").exists()
-    assert run.folder(str(tmp_path / "b")) and (tmp_path / "b").is_dir()
+        options.folder("", make=False)
+    assert options.folder(str(tmp_path / "b"), make=False) and not (tmp_path / "b").exists()
+    assert options.folder(str(tmp_path / "b")) and (tmp_path / "b").is_dir()
 
 
 @pytest.mark.parametrize("changes", [
     {"epoch": "1"}, {"iteration": -3}, {"sums": [0.]}, {"history": "none"}, {"history": []}, {"history": [{}]}, {"minutes": 1.}])
 def test_a_state_that_is_none_is_an_error_that_names_the_file(changes):
-    good = {**vars(run.State(epoch=1, history=[{"epoch": 1}]))}
-    assert run.State.of("a.npz", good).epoch == 1
+    good = {**vars(fit.State(epoch=1, history=[{"epoch": 1}]))}
+    assert fit.State.of("a.npz", good).epoch == 1
     for bad in {**good, **changes}, [1, 2], None:
         with pytest.raises(ValueError, match="^a.npz: not a checkpoint of a run, or a damaged one: [^\n]+$"):
-            run.State.of("a.npz", bad)
+            fit.State.of("a.npz", bad)
 
 
 def test_an_epoch_shows_every_example_once_in_a_fresh_order_and_drops_the_rest(xp):
@@ -95,7 +97,7 @@ def test_history_has_one_row_per_epoch_of_mean_statistics():
     from npgan.data import minibatches
     for r in gan.train(p.p, minibatches(p.x, 8, 0, 1), Uniform(), sgd_d, sgd_g, backend.default_rng(0, 1), 8):
         again.append([float(v) for v in r[1:]])
-    np.testing.assert_allclose([game.state.history[0][name] for name in run.STATISTICS], np.mean(again, axis=0), rtol=1e-6)
+    np.testing.assert_allclose([game.state.history[0][name] for name in fit.STATISTICS], np.mean(again, axis=0), rtol=1e-6)
 
 
 def test_the_epochs_are_the_total_to_reach():
@@ -130,7 +132,7 @@ def test_a_gpu_computes_what_numpy_computes_from_the_same_numbers():
         backend.use(name)
         game, host = Game(), np.random.default_rng(0)
         for _ in range(5):
-            for t in (game.p.d,):
+            for t in (game.p.tape_d,):
                 for extra in t.extra:
                     for mask in extra:
                         mask[...] = backend.asarray((host.random(mask.shape) < .5).astype("float32") * 2)
@@ -157,19 +159,19 @@ def test_a_value_that_is_not_finite_stops_the_run_naming_iteration_and_player():
 def test_a_gradient_of_g_alone_that_is_not_finite_names_the_generator(monkeypatch):
     game, calls = Game(), []
 
-    def broken(p, z, original=gan.generator_gradient):
-        original(p, z)
+    def broken(p, z):
+        gan.generator_gradient(p, z)
         calls.append(1)
         if len(calls) == 11:
             p.G.grad[3] = np.inf
-    monkeypatch.setattr(gan, "generator_gradient", broken)
+    monkeypatch.setitem(fit.UPDATES, "algorithm1", functools.partial(gan.train, generator_gradient=broken))
     with pytest.raises(FloatingPointError, match=r"^iteration 11 \(epoch 2\): the generator's gradient is not finite"):
         game.fit(3)
 
 
 def test_a_runaway_learning_rate_is_stopped_and_not_saved():
     game = Game(lr=1e30)
-    states = run.fit(game.p, game.x, Uniform(), game.sgd_d, game.sgd_g, game.state, seed=0, epochs=50, quiet=True)
+    states = fit.fit(game.p, game.x, Uniform(), game.sgd_d, game.sgd_g, game.state, seed=0, epochs=50, quiet=True)
     with pytest.raises(FloatingPointError, match="not finite"):
         for _ in states:
             assert np.isfinite(game.p.G.theta).all() and np.isfinite(game.p.D.theta).all()
@@ -178,12 +180,12 @@ def test_a_runaway_learning_rate_is_stopped_and_not_saved():
 def test_an_interrupt_ends_the_run_after_a_whole_iteration(monkeypatch):
     game, calls = Game(), []
 
-    def interrupting(p, z, original=gan.generator_gradient):
+    def interrupting(p, z):
         calls.append(1)
         if len(calls) == 11:
             os.kill(os.getpid(), signal.SIGINT)
-        original(p, z)
-    monkeypatch.setattr(gan, "generator_gradient", interrupting)
+        gan.generator_gradient(p, z)
+    monkeypatch.setitem(fit.UPDATES, "algorithm1", functools.partial(gan.train, generator_gradient=interrupting))
     before = signal.getsignal(signal.SIGINT)
     game.fit(5)
     assert game.state.interrupted and (game.state.epoch, game.state.iteration) == (1, 3)
@@ -194,7 +196,7 @@ def test_an_interrupt_ends_the_run_after_a_whole_iteration(monkeypatch):
 def test_an_interrupt_after_the_last_iteration_ends_the_program_and_not_only_the_training():
     game, states = Game(), 0
     with pytest.raises(KeyboardInterrupt):
-        for _ in run.fit(game.p, game.x, Uniform(), game.sgd_d, game.sgd_g, game.state, seed=0, epochs=1, quiet=True):
+        for _ in fit.fit(game.p, game.x, Uniform(), game.sgd_d, game.sgd_g, game.state, seed=0, epochs=1, quiet=True):
             states += 1
             os.kill(os.getpid(), signal.SIGINT)                     # while the examples save and score the last epoch
     assert states == 1 and game.state.epoch == 1 and not game.state.interrupted
@@ -203,7 +205,7 @@ def test_an_interrupt_after_the_last_iteration_ends_the_program_and_not_only_the
 def test_more_examples_in_a_minibatch_than_there_are_is_one_clear_error():
     game = Game()
     with pytest.raises(ValueError, match=r"5 training examples do not make one epoch of k = 1 minibatches of m = 8"):
-        next(run.fit(game.p, game.x[:5], Uniform(), game.sgd_d, game.sgd_g, game.state, seed=0, epochs=1))
+        next(fit.fit(game.p, game.x[:5], Uniform(), game.sgd_d, game.sgd_g, game.state, seed=0, epochs=1))
 
 
 def test_k_steps_of_d_precede_each_step_of_g():
@@ -216,11 +218,13 @@ def test_the_statistics_are_those_of_equation_1_before_the_update():
     p = game.p
     record = next(gan.train(p, iter([game.x[:8]]), Uniform(), game.sgd_d, game.sgd_g, backend.default_rng(0), 1))
     again = Game(dtype="float64").p
-    gan.sample(again, Uniform(), backend.default_rng(0), again.d)
-    again.G.forward(again.g)
-    again.d.x[0][:8], again.d.x[0][8:] = game.x[:8], again.g.x[-1]
-    again.D.forward(again.d)
-    D = GAN.D(again.d.x[-1])
+    rng = backend.default_rng(0)
+    again.tape_g.x[0][...] = gan.sample_noise(again, Uniform(), rng)
+    again.draw_masks_d(rng)
+    again.G.forward(again.tape_g)
+    again.tape_d.x[0][:8], again.tape_d.x[0][8:] = game.x[:8], again.tape_g.x[-1]
+    again.D.forward(again.tape_d)
+    D = GAN.prob(again.tape_d.x[-1])
     assert record.V == pytest.approx(np.log(D[:8]).mean() + np.log(1 - D[8:]).mean())
     assert record.D_x == pytest.approx(D[:8].mean()) and record.D_Gz == pytest.approx(D[8:].mean())
     assert record.norm_g == pytest.approx(np.linalg.norm(p.G.grad)) and record.norm_d == pytest.approx(np.linalg.norm(p.D.grad))
@@ -235,18 +239,18 @@ def job(n):
 
 
 def test_jobs_in_processes_give_what_they_give_in_this_one_and_what_goes_wrong_there_is_said_here():
-    assert sorted(run.each(job, [0, 1, 2, 4], 2)) == list(run.each(job, [0, 1, 2, 4], 1)) == [(0, 0), (1, 1), (2, 4), (4, 16)]
+    assert sorted(parallel.each(job, [0, 1, 2, 4], 2)) == list(parallel.each(job, [0, 1, 2, 4], 1)) == [(0, 0), (1, 1), (2, 4), (4, 16)]
     with pytest.raises(ValueError, match="five"):
-        list(run.each(job, [1, 5, 2], 2))
+        list(parallel.each(job, [1, 5, 2], 2))
     with pytest.raises(OSError, match=r"the process of 3 died \(exit code 9\) before it was done"):
-        list(run.each(job, [1, 3, 2], 2))
+        list(parallel.each(job, [1, 3, 2], 2))
     with pytest.raises(OSError, match=r"the process of 3 died"):
-        list(run.each(job, [1, 3], 2))                              # the last one to begin
+        list(parallel.each(job, [1, 3], 2))                              # the last one to begin
     assert not multiprocessing.active_children()
 
 
 def test_no_process_is_left_where_the_results_are_not_all_wanted():
-    results = run.each(time.sleep, [0, 60, 60], 2)
+    results = parallel.each(time.sleep, [0, 60, 60], 2)
     assert next(results) == (0, None)
     begun = time.monotonic()
     results.close()
@@ -258,13 +262,13 @@ def test_ctrl_c_reaches_no_process_of_the_jobs_not_even_while_the_first_one_begi
     program = tmp_path / "program.py"
     program.write_text("""
 import signal
-from npgan import run
+from npgan.runs import fit, options, parallel
 
 def deaf(job):
     return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 if __name__ == "__main__":
-    print([deaf for _, deaf in run.each(deaf, [1, 2, 3], 2)], deaf(0))
+    print([deaf for _, deaf in parallel.each(deaf, [1, 2, 3], 2)], deaf(0))
 """)
     done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True)
     assert done.stdout == "[True, True, True] False\n", done.stderr
@@ -274,12 +278,12 @@ def test_a_request_to_terminate_that_ends_the_jobs_as_well_is_an_interrupt(tmp_p
     program = tmp_path / "program.py"
     program.write_text("""
 import os, signal, threading, time
-from npgan import run
+from npgan.runs import fit, options, parallel
 
 if __name__ == "__main__":
     threading.Timer(1, os.killpg, (0, signal.SIGTERM)).start()
     try:
-        list(run.each(time.sleep, [60, 60], 2))
+        list(parallel.each(time.sleep, [60, 60], 2))
     except KeyboardInterrupt:
         print("interrupted")
 """)
