@@ -1,4 +1,6 @@
-"""The backend is one namespace over NumPy or CuPy: chosen by the environment, switched in the process, honest when it cannot."""
+"""The backend is one namespace over NumPy or CuPy: chosen by the environment, switched in the
+process, honest when it cannot.
+"""
 
 import ast
 import builtins
@@ -24,7 +26,9 @@ def numpy_again():
 
 
 def python(code, path=(), **environment):
-    """Run code in a fresh interpreter in which NPGAN_BACKEND is what `environment` says, or nothing."""
+    """Run code in a fresh interpreter in which NPGAN_BACKEND is what `environment` says, or
+    nothing.
+    """
     env = {k: v for k, v in os.environ.items() if k != "NPGAN_BACKEND"} | environment
     env["PYTHONPATH"] = os.pathsep.join([*map(str, path), str(ROOT)])
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=env)

@@ -1,5 +1,7 @@
-"""What a GPU does otherwise than NumPy: kernels, and passes recorded as CUDA graphs. Here on the stand-in that compiles and records
-(compiled.py), and the same tests on CuPy where there is a GPU."""
+"""What a GPU does otherwise than NumPy: kernels, and passes recorded as CUDA graphs. Here on
+the stand-in that compiles and records (compiled.py), and the same tests on CuPy where there is
+a GPU.
+"""
 
 import contextlib
 import ctypes
@@ -63,7 +65,9 @@ TYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 
 def both(f, *host):
-    """(on the active array module, by NumPy): what f makes of its arguments, and of those arrays among them that it writes into."""
+    """(on the active array module, by NumPy): what f makes of its arguments, and of those
+    arrays among them that it writes into.
+    """
     results = []
     for here in (True, False):
         if not here:
@@ -185,7 +189,9 @@ def players(m=4, objective="gan", loss="non-saturating", conv=False, penalty=Non
 
 
 def trained(p, updates, update="algorithm1", iterations=5):
-    """(statistics of each iteration, D's parameters, G's): always of the same examples and random numbers."""
+    """(statistics of each iteration, D's parameters, G's): always of the same examples and
+    random numbers.
+    """
     rng = np.random.default_rng(0)
     examples = itertools.cycle([backend.asarray(rng.random((p.m, 8), "float32")) for _ in range(3)])
     sgd_d, sgd_g = Momentum(p.D, .1, .5), Momentum(p.G, .1, .5)
@@ -210,8 +216,9 @@ def test_recorded_passes_train_as_the_passes_do(gpu, objective, loss, update):
 @needs_compiler
 def test_an_iteration_of_the_papers_networks_launches_and_allocates_no_more_than_it_did(
         monkeypatch, without_cublas, graphs, update, operations, allocations, recorded):
-    """Most operations are a launch on a GPU, some are two. At m = 100 an iteration costs its launches. A
-    graph is one launch."""
+    """Most operations are a launch on a GPU, some are two. At m = 100 an iteration costs its
+    launches. A graph is one launch.
+    """
     monkeypatch.setattr(cuda, "load_library", compiled.library)
     p, x = players(), endless(backend.asarray(np.ones((12, 8), "float32")), 4, 0)
     update_by = (cuda.recorded_updates() if graphs else UPDATES)[update]
@@ -265,7 +272,9 @@ def test_the_product_for_a_graph_is_the_product_of_matrices_as_they_lie_transpos
     rng = np.random.default_rng(0)
 
     def lying(rows, columns):
-        """The matrix on the device: by rows, by columns, and as the last rows of a larger one."""
+        """The matrix on the device: by rows, by columns, and as the last rows of a larger
+        one.
+        """
         a = rng.standard_normal((rows, columns)).astype(dtype)
         return a, (backend.asarray(a), backend.asarray(a.T.copy()).T, backend.asarray(np.concatenate([a, a]))[rows:])
 
@@ -424,7 +433,9 @@ def test_another_value_of_the_variable_is_a_sentence(monkeypatch, value):
 
 @contextlib.contextmanager
 def capturing(pool=True, warm=True, before=True, after=True):
-    """A list that has the graph at the end. Each argument is a rule that recording has to keep; without, it is broken."""
+    """A list that has the graph at the end. Each argument is a rule that recording has to keep;
+    without, it is broken.
+    """
     stream, pool, graphs = compiled.Stream(non_blocking=True), compiled.MemoryPool() if pool else None, []
     compiled.ones(1)
     if before:

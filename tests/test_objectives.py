@@ -1,4 +1,6 @@
-"""The table of objectives, against the mathematics of f-divergences done numerically, and at the far ends of a."""
+"""The table of objectives, against the mathematics of f-divergences done numerically, and at
+the far ends of a.
+"""
 
 import functools
 import math
@@ -37,7 +39,9 @@ def test_the_table_has_every_objective_of_the_sources_under_its_own_name():
 
 
 def supremum(f, t):
-    """sup over u > 0 of u t - f(u), which is concave in u: ternary search over log u, on arrays."""
+    """sup over u > 0 of u t - f(u), which is concave in u: ternary search over log u, on
+    arrays.
+    """
     low, high = np.full(t.shape, -60.), np.full(t.shape, 60.)
     for _ in range(150):
         a, b = (2 * low + high) / 3, (low + 2 * high) / 3
@@ -118,7 +122,9 @@ def divergence(row):
 
 @functools.cache
 def best(row):
-    """a at every x where dF = p/q dT, the maximum of p T(a) - q F(a), by bisection; the far ends for the rows that only know sides."""
+    """a at every x where dF = p/q dT, the maximum of p T(a) - q F(a), by bisection; the far
+    ends for the rows that only know sides.
+    """
     if row.name in KINKED:
         return 30 * np.sign(P - Q)
     low, high = np.full(X.shape, -1e9 if row.name == "jeffrey" else -600.), np.full(X.shape, 600.)     # Jeffrey's T is -q/p in the tails
@@ -153,7 +159,9 @@ def test_v_at_any_other_discriminator_is_at_most_the_divergence(row, constant, h
     ("kl", .2831, 1.0100, 1.8308), ("reverse-kl", .2480, 1.5782, 1.6319), ("jensen-shannon", .1280, 1.3070, 1.7542),
     ("jeffrey", .5705, 1.3218, 1.7034), ("pearson", .6457, .5737, 1.9274)])
 def test_the_published_optima_of_the_univariate_experiment_come_out_of_the_rows(name, value, mu, sigma):
-    """Nowozin, Cseke, Tomioka 2016: D_f(P, Q*) at their mu* and sigma*, P the mixture that reproduces all of them."""
+    """Nowozin, Cseke, Tomioka 2016: D_f(P, Q*) at their mu* and sigma*, P the mixture that
+    reproduces all of them.
+    """
     p = .33 * np.exp(-(X + 1) ** 2 / .13) / np.sqrt(.13 * np.pi) + .67 * np.exp(-(X - 2) ** 2 / 4.005) / np.sqrt(4.005 * np.pi)
     q = np.exp(-((X - mu) / sigma) ** 2 / 2) / np.sqrt(2 * np.pi) / sigma
     assert integral(q * OBJECTIVES[name].f(p / q)) == pytest.approx(value, abs=4e-4)
@@ -311,7 +319,9 @@ def test_both_players_step_on_the_device_without_a_host_read_and_in_their_dtype(
 
 @pytest.mark.parametrize("name", ["kl", "hellinger", "reverse-kl", "neyman", "jeffrey"])
 def test_an_exponential_that_overflows_stops_the_run_with_a_sentence_that_names_the_iteration(name):
-    """D's last bias alone puts a where the row overflows: V is infinite, or not a number, at the third iteration."""
+    """D's last bias alone puts a where the row overflows: V is infinite, or not a number, at
+    the third iteration.
+    """
     row, far = OBJECTIVES[name], -100 if name in ("reverse-kl", "neyman") else 100
     p, x, sgd_d, sgd_g = toy(row, rate=1e-6)
     state = fit.State()
@@ -324,7 +334,9 @@ def test_an_exponential_that_overflows_stops_the_run_with_a_sentence_that_names_
 
 
 def test_clipped_critics_estimate_a_distance_that_grows_with_the_generators():
-    """Between N(1, .5^2) and N(b, .5^2) the earth mover's distance is |b - 1|: a critic of Lipschitz constant <= L has V <= L |b - 1|."""
+    """Between N(1, .5^2) and N(b, .5^2) the earth mover's distance is |b - 1|: a critic of
+    Lipschitz constant <= L has V <= L |b - 1|.
+    """
     V = []
     for b in (1., 2., 4.):
         p, x, sgd_d, _ = toy(OBJECTIVES["wasserstein"], rate=.05, project=Clip(.1))

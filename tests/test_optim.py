@@ -71,7 +71,9 @@ def test_the_averaging_kernel_is_its_formula(xp, size):
 
 
 def averaged_run(sgd, n, updates):
-    """The iterates theta_1, theta_2, ... of an optimizer that keeps a mean over n, and that mean after each."""
+    """The iterates theta_1, theta_2, ... of an optimizer that keeps a mean over n, and that
+    mean after each.
+    """
     sgd.average(n)
     rng, iterates, means = np.random.default_rng(0), [], []
     for _ in range(updates):
@@ -110,7 +112,8 @@ def test_a_long_mean_takes_every_s_th_iterate(n, stride):
     for theta in entered[n // stride:]:
         expected = expected + stride / n * (theta - expected)
     np.testing.assert_allclose(means[stride * len(entered) - 1], expected, rtol=1e-10, atol=1e-12)
-    # the skipped iterates hardly matter: the exact mean of them all is within 5 % of their spread
+    # the skipped iterates hardly matter: the exact mean of them all is within 5 % of their
+    # spread
     exact, spread = iterates[:n].mean(axis=0), iterates[:n].std(axis=0)
     assert (np.abs(means[n // stride * stride - 1] - exact) < .05 * spread).all()
 

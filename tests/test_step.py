@@ -1,13 +1,16 @@
-"""Each player's whole update against its equation, written out in float64 NumPy that knows nothing of npgan."""
+"""Each player's whole update against its equation, written out in float64 NumPy that knows
+nothing of npgan.
+"""
 
 import itertools
+import re
 
 import numpy as np
 import pytest
 
 from npgan import gan
 from npgan.divergences import OBJECTIVES
-from npgan.layers import Dropout, Linear, Maxout, ReLU, Sigmoid, Tanh, constant
+from npgan.layers import Dropout, Linear, Maxout, Noise, ReLU, Sigmoid, Tanh, constant
 from npgan.net import Net
 from npgan.objectives import GAN, GENERATOR_LOSSES
 from npgan.optim import Momentum, WarmUp
@@ -38,7 +41,9 @@ def sigmoid(a):
 
 
 def jeffrey(t):
-    """f*(t) as the supremum of u t - f(u), f = (u - 1) log u, over ever finer grids of s = log u."""
+    """f*(t) as the supremum of u t - f(u), f = (u - 1) log u, over ever finer grids of s = log
+    u.
+    """
     s, around = np.zeros_like(t), np.linspace(-1, 1, 25)[:, None]
     for i in range(10):
         grid = s + 12. ** (1 - i) * around
@@ -47,7 +52,8 @@ def jeffrey(t):
     return value.max(axis=0)
 
 
-# g_f(a) and f*(t) as published (Goodfellow et al. 2014; Nowozin, Cseke, Tomioka 2016; the lecture), and V of them
+# g_f(a) and f*(t) as published (Goodfellow et al. 2014; Nowozin, Cseke, Tomioka 2016; the
+# lecture), and V of them
 PUBLISHED = {
     "gan": (lambda a: np.log(sigmoid(a)), lambda t: -np.log(1 - np.exp(t))),
     "kl": (lambda a: a, lambda t: np.exp(t - 1)),
@@ -110,7 +116,9 @@ def game(request):
 
 
 class Recorder:
-    """A generator and a prior that remember what they gave out, so that the oracle sees the same noise and masks."""
+    """A generator and a prior that remember what they gave out, so that the oracle sees the
+    same noise and masks.
+    """
 
     def __init__(self, p):
         self.rng, self.p, self.seen = np.random.default_rng(3), p, []
@@ -221,7 +229,9 @@ def test_an_unknown_generator_loss_is_an_error_that_lists_the_known_ones():
 
 
 def test_nothing_leaks_from_one_step_to_the_next():
-    """The same x, z and masks give the same gradients, whatever was computed in between, and poisoned buffers change nothing."""
+    """The same x, z and masks give the same gradients, whatever was computed in between, and
+    poisoned buffers change nothing.
+    """
     from npgan.gradcheck import players
     p, x, z = players(GAN, "non-saturating")
     statistics = gan.discriminator_gradient(p, x, z)
@@ -325,7 +335,9 @@ def test_players_that_do_not_fit_are_refused_with_their_shapes():
 
 @pytest.mark.parametrize("loss", GENERATOR_LOSSES)
 def test_a_packed_discriminator_judges_samples_side_by_side(loss):
-    """Both gradients against brute force over every parameter, of equation (1) over 3 packs of 2: D is a function of both."""
+    """Both gradients against brute force over every parameter, of equation (1) over 3 packs of
+    2: D is a function of both.
+    """
     rng = np.random.default_rng(0)
     G = Net([Linear(2, 3), Tanh()], "float64", 1)
     D = Net([Linear(6, 4), Tanh(), Linear(4, 1)], "float64", 2)
@@ -366,3 +378,66 @@ def test_the_readme_shows_the_code_of_train_as_it_is():
     shown = readme.split("```python\n")[1].split("```")[0]
     loop = ast.parse(inspect.getsource(gan.train)).body[0].body[1:]              # without the docstring
     assert ast.dump(ast.parse(shown)) == ast.dump(ast.Module(loop, []))
+
+
+# --- What is refused, and what is drawn ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrong", [lambda x: x[:1], lambda x: x[0], lambda x: x[:, :1], lambda x: 1., lambda x: x[None],
+                                   lambda x: x[:-1], lambda x: np.concatenate([x, x])])
+@pytest.mark.parametrize("which", ["x", "z"])
+def test_a_minibatch_of_another_shape_is_refused_with_both_shapes_and_changes_nothing(which, wrong):
+    """One row, a vector, a column, a number: NumPy would broadcast each of them without a word."""
+    from npgan.gradcheck import players
+    p, x, z = players(GAN, "non-saturating")
+    bad = {"x": x, "z": z}
+    bad[which] = wrong(bad[which])
+    shapes = [re.escape(str(np.shape(a))) for a in (bad[which], {"x": x, "z": z}[which])]
+    before = p.D.grad.copy(), p.x.copy()
+    with pytest.raises(ValueError, match=f"^{which} has shape {shapes[0]}, but the players were made for {shapes[1]}$"):
+        gan.discriminator_gradient(p, bad["x"], bad["z"])
+    np.testing.assert_array_equal(p.D.grad, before[0])
+    np.testing.assert_array_equal(p.x, before[1])
+    if which == "z":
+        with pytest.raises(ValueError, match="^z has shape"):
+            gan.generator_gradient(p, bad["z"])
+
+
+@pytest.mark.parametrize("m", [0, -2])
+def test_players_of_an_empty_minibatch_are_refused(m):
+    with pytest.raises(ValueError, match=f"^m = {m}: a minibatch has 1 example or more"):
+        gan.Players(Net([Linear(2, 3)]), Net([Linear(3, 1)]), m)
+
+
+@pytest.mark.parametrize("train", [gan.train, gan.train_simultaneous])
+def test_examples_that_end_early_are_an_error_that_names_the_iteration(train):
+    p, sgd_d, sgd_g, _, rng = a_game_in_one_dimension()
+    records = train(p, iter([np.ones((3, 1))] * 2), Normal(), sgd_d, sgd_g, rng, 5)
+    assert [next(records).iteration, next(records).iteration] == [0, 1]
+    with pytest.raises(ValueError, match="^the examples ended at iteration 2"):
+        next(records)
+
+
+def test_random_layers_of_g_are_drawn_afresh_for_every_pass():
+    """Dropout and noise in G: each player's step has new ones, and G's own step uses what it drew."""
+    def random_parts(tape):
+        return [e[0].copy() for e in tape.extra if e]
+
+    G = Net([Linear(2, 40), Dropout(.5), Noise(1.), Linear(40, 1)], "float64")
+    p = gan.Players(G, Net([Linear(1, 1)], "float64", 1), 4)
+    assert [set(np.unique(e)) for e in random_parts(p.tape_g)] == [{1.}, {0.}], "off until they are drawn"
+    seen = []
+
+    def spy(original):
+        def call(p, *args):
+            seen.append(random_parts(p.tape_g))
+            return original(p, *args)
+        return call
+    list(gan.train(p, itertools.repeat(np.ones((4, 1))), Normal(), Momentum(p.D, .01), Momentum(G, .01),
+                   np.random.default_rng(0), 2, discriminator_gradient=spy(gan.discriminator_gradient),
+                   generator_gradient=spy(gan.generator_gradient)))
+    assert len(seen) == 4
+    for masks_of_pass, noise in seen:
+        assert set(np.unique(masks_of_pass)) == {0., 2.} and len(np.unique(noise)) == noise.size
+    for one, other in itertools.combinations(seen, 2):
+        assert not any(np.array_equal(a, b) for a, b in zip(one, other))
