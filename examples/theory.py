@@ -1,7 +1,10 @@
-"""Watch the theorems of Goodfellow et al. 2014 and of Arjovsky and Bottou 2017 hold, where G and D may be any functions.
+"""The theorems of Goodfellow et al. 2014 and of Arjovsky and Bottou 2017, computed and drawn.
 
-Two pictures: proposition2.png, p_g descending to p_data with D at its optimum at every step, and theorems.png, the optimal D, the
-criterion C(G), and what each of the generator's two losses has left as the distributions part. A few seconds.
+    proposition2.png   p_g descends to p_data, with D at its optimum in every step
+    theorems.png       the optimal D, the criterion C(G), and the gradients of the generator's
+                       two losses as the distributions move apart
+
+G and D may be any functions here, so that nothing is trained. It takes a few seconds.
 """
 
 import argparse
@@ -16,56 +19,58 @@ from npgan import theory
 from npgan.data import toy
 from npgan.runs import options, plots
 
-OUTCOMES, STEPS, RATE = 20, 120, .15
-DX = .01
+OUTCOMES, STEPS, RATE = 20, 120, .15                    # of Proposition 2
+DX = .01                                                # the grid's spacing for Theorem 1
 
 
 def parser():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
-                                epilog="NPGAN_BACKEND=cupy runs it on an NVIDIA GPU.")
-    p.add_argument("--out", metavar="DIR", default="runs/theory", help="where the pictures go (default %(default)s)")
-    p.add_argument("--seed", type=options.number(int, 0), metavar="N", default=0, help="of p_data and of p_g's start (default %(default)s)")
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+                                allow_abbrev=False, epilog="NPGAN_BACKEND=cupy runs it on an NVIDIA GPU.")
+    p.add_argument("--out", metavar="DIR", default="runs/theory",
+                   help="where the pictures go (default %(default)s)")
+    p.add_argument("--seed", type=options.number(int, 0), metavar="N", default=0,
+                   help="seed of p_data and of the first p_g (default %(default)s)")
     return p
 
 
 def main(args):
-    out, seed = options.folder(args.out), args.seed
-    proposition2(os.path.join(out, "proposition2.png"), seed)
+    out = options.folder(args.out)
+    proposition2(os.path.join(out, "proposition2.png"), args.seed)
     theorems(os.path.join(out, "theorems.png"))
     print(f"{out}: proposition2.png theorems.png")
     return 0
 
 
 def proposition2(path, seed):
-    """The run of Proposition 2 on a discrete p_data: where p_g is after some steps, and how fast C(G) falls to -log 4."""
+    """Proposition 2 for discrete distributions: draw p_g after some steps, and C(G) + log 4."""
     rng = np.random.default_rng(seed)
     p_data, p_g = (rng.dirichlet(np.full(OUTCOMES, a)) for a in (1.5, 8))
-    p_g = p_g * np.exp(-.35 * np.arange(OUTCOMES))                       # far from p_data: nearly all of it on the left
-    start = p_data, p_g / p_g.sum()
-    p_data, p_g = map(xp.asarray, start)
+    p_g = p_g * np.exp(-.35 * np.arange(OUTCOMES))                  # nearly all of it on the left
+    p_data, p_g = xp.asarray(p_data), xp.asarray(p_g / p_g.sum())
     p_gs = [p_g, *theory.descend(p_data, p_g, STEPS, RATE)]
-    excess = np.array([2 * theory.jsd(p_data, p) for p in p_gs])          # C + log 4, with all its digits
+    excess = np.array([2 * theory.jsd(p_data, p) for p in p_gs])    # C + log 4, with all its digits
     steps = np.arange(STEPS + 1)
-    last = steps >= STEPS // 2
-    measured, predicted = math.exp(np.polyfit(steps[last], np.log(excess[last]), 1)[0]), (1 - RATE / 2) ** 2
-    print(f"Proposition 2, {OUTCOMES} outcomes, rate {RATE}: C(G) goes from {theory.criterion(p_data, p_gs[0]):.6f} to "
-          f"{theory.criterion(p_data, p_gs[-1]):.6f} in {STEPS} steps (-log 4 = {-math.log(4):.6f})\n"
-          f"  C(G) + log 4 is multiplied by {measured:.4f} a step over the last {STEPS // 2}; (1 - rate/2)^2 = {predicted:.4f}")
+    half = STEPS // 2
+    slope, _ = np.polyfit(steps[half:], np.log(excess[half:]), 1)
+    measured, predicted = math.exp(slope), (1 - RATE / 2) ** 2
+    first, last = (theory.criterion(p_data, p) for p in (p_gs[0], p_gs[-1]))
+    print(f"Proposition 2, {OUTCOMES} outcomes, rate {RATE}: C(G) goes from {first:.6f} to {last:.6f} "
+          f"in {STEPS} steps (-log 4 = {-math.log(4):.6f})\n  C(G) + log 4 is multiplied by "
+          f"{measured:.4f} a step over the last {half}; (1 - rate/2)^2 = {predicted:.4f}")
 
     fig = Figure((11, 4.2), layout="constrained")
     left, right = fig.subplots(1, 2)
-    left.bar(steps[:OUTCOMES], start[0], color=".8", label="p_data")
-    shown = {0: "C3", 5: "C1", 15: "C2", 60: "C0"}
-    for step, colour in shown.items():
-        left.plot(xp.asnumpy(p_gs[step]), ".-", color=colour, label=f"p_g after {step} steps" if step else "p_g at the start")
+    left.bar(range(OUTCOMES), xp.asnumpy(p_data), color=".8", label="p_data")
+    right.semilogy(steps, excess, ".", color="C0", markersize=4, label="C(G) + log 4 = 2 JSD(p_data || p_g)")
+    fit = excess[-1] * measured ** (steps - STEPS)
+    right.semilogy(steps, fit, "k--", lw=1, label=f"fit to the last {half} steps: × {measured:.4f} a step\n"
+                                                  f"predicted: (1 - rate/2)² = {predicted:.4f}")
+    for step, colour in {0: "C3", 5: "C1", 15: "C2", 60: "C0"}.items():
+        label = f"p_g after {step} steps" if step else "p_g at the start"
+        left.plot(xp.asnumpy(p_gs[step]), ".-", color=colour, label=label)
+        right.plot(step, excess[step], "o", color=colour)
     left.set(xlabel="outcome", ylabel="probability", title="p_g goes to p_data", xticks=range(0, OUTCOMES, 2))
     left.legend(fontsize=9)
-    right.semilogy(steps, excess, ".", color="C0", markersize=4, label="C(G) + log 4 = 2 JSD(p_data || p_g)")
-    line = excess[-1] * measured ** (steps - STEPS)
-    right.semilogy(steps, line, "k--", lw=1, label=f"fit to the last {STEPS // 2} steps: × {measured:.4f} a step\n"
-                                                   f"predicted: (1 - rate/2)² = {predicted:.4f}")
-    for step, colour in shown.items():
-        right.plot(step, excess[step], "o", color=colour)
     right.set(xlabel="step", ylabel="nats", title="the criterion falls to its minimum")
     right.legend(fontsize=9)
     right.grid(alpha=.3)
@@ -74,6 +79,7 @@ def proposition2(path, seed):
 
 
 def theorems(path):
+    """Draw Proposition 1, Theorem 1 and the generator's two gradients. Print a table."""
     fig = Figure((13, 4), layout="constrained")
     peak, minimum, gradients = fig.subplots(1, 3)
 
@@ -86,10 +92,8 @@ def theorems(path):
              title="Proposition 1: D* = a / (a + b),\na = p_data(x), b = p_g(x)")
     peak.legend(fontsize=9, loc="lower center")
 
-    x = np.arange(-12, 22, DX)
-    p_data = xp.asarray(normal(x, 0))
     thetas = np.linspace(0, 10, 81)
-    C, minimax, nonsaturating = np.array([at(theta, x, p_data) for theta in thetas]).T
+    C, minimax, nonsaturating = np.array([criterion_and_gradients(theta) for theta in thetas]).T
     minimum.plot(thetas, C, label="C(G)")
     minimum.axhline(0, color="k", ls="--", lw=1, label="0: supports that do not meet")
     minimum.axhline(-math.log(4), color="k", ls=":", label="-log 4: p_g = p_data")
@@ -105,19 +109,18 @@ def theorems(path):
         axis.grid(alpha=.3)
     plots.save(path, fig)
 
-    print("p_data = N(0, 1), p_g = N(theta, 1), D = D* held fixed\n  theta       C(G)   d/dtheta of E[-log D]   of E[log(1 - D)]")
+    print("p_data = N(0, 1), p_g = N(theta, 1), D = D* held fixed\n"
+          "  theta       C(G)   d/dtheta of E[-log D]   of E[log(1 - D)]")
     for theta in (.5, 1, 2, 4, 6, 8, 10):
-        print("{:7g}  {:9.6f}   {:21.5f}   {:16.5g}".format(theta, *(at(theta, x, p_data)[i] for i in (0, 2, 1))))
+        C, minimax, nonsaturating = criterion_and_gradients(theta)
+        print(f"{theta:7g}  {C:9.6f}   {nonsaturating:21.5f}   {minimax:16.5g}")
 
 
-def normal(x, mean):
-    return toy.gaussian(mean).density(x[:, None])
-
-
-def at(theta, x, p_data):
-    """C(G), and the two gradients of G, minimax and -log D, for p_g = N(theta, 1) on the grid x."""
-    p_g = normal(x, theta)
-    p_g, dp_g = xp.asarray(p_g), xp.asarray((x - theta) * p_g)
+def criterion_and_gradients(theta):
+    """C(G), minimax and non-saturating gradient, for p_data = N(0, 1) and p_g = N(theta, 1)."""
+    x = np.arange(-12, 22, DX)
+    p_data, p_g = (toy.gaussian(mean).density(x[:, None]) for mean in (0, theta))
+    p_data, p_g, dp_g = (xp.asarray(a) for a in (p_data, p_g, (x - theta) * p_g))
     return (theory.criterion(p_data, p_g, DX), theory.minimax_gradient(p_data, p_g, dp_g, DX),
             theory.nonsaturating_gradient(p_data, p_g, dp_g, DX))
 

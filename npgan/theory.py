@@ -218,7 +218,7 @@ def _kl_term(p, q, difference):
 
     If |q - p| < p / 20, the logarithm and q - p would cancel. A series takes their place there.
     Let s = (q - p) / (p + q). Then log(p / q) = -2 artanh(s) = -2 (s + s^3/3 + s^5/5 + ...).
-    As q - p = (p + q) s, the first terms leave q - p - 2 p s = (q - p) s:
+    The first of these terms, 2 p s, is subtracted from q - p = (p + q) s and leaves (q - p) s:
 
         p log(p / q) + q - p = (q - p) s - 2 p s^3 (1/3 + s^2/5 + s^4/7 + s^6/9 + ...)
 

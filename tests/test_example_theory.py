@@ -1,4 +1,4 @@
-"""examples/theory.py as a user runs it: what it writes, says and refuses."""
+"""examples/theory.py as a user runs it: what it writes, prints and refuses."""
 
 import functools
 import os
@@ -28,14 +28,16 @@ def test_it_draws_two_pictures_and_prints_the_measured_rate_and_the_known_consta
     for name in PICTURES:
         with Image.open(tmp_path / "new" / name) as picture:
             assert picture.width > 1000 and picture.height > 400
-    said = capsys.readouterr().out
-    measured, predicted = map(float, re.search(r"multiplied by ([\d.]+) a step.* = ([\d.]+)\n", said).groups())
+    printed = capsys.readouterr().out
+    found = re.search(r"multiplied by ([\d.]+) a step.* = ([\d.]+)\n", printed)
+    measured, predicted = map(float, found.groups())
     assert predicted == .8556 and measured == pytest.approx(predicted, abs=2e-4)
-    for constant in ("0.26474", "0.60203", "1.55040", "3.86281", "0.23526", "0.39797", "4.4641e-06", "-log 4 = -1.386294"):
-        assert constant in said
+    for constant in ("0.26474", "0.60203", "1.55040", "3.86281", "0.23526", "0.39797", "4.4641e-06",
+                     "-log 4 = -1.386294"):
+        assert constant in printed
 
 
-def test_the_whole_example_runs_on_the_stand_in_device_and_says_the_same(tmp_path, device, capsys):
+def test_it_runs_on_the_stand_in_device_and_prints_the_same(tmp_path, device, capsys):
     assert main("--out", tmp_path, "--seed", 3) == 0 and device.counts["operations"] > 0
     on_device = capsys.readouterr().out
     backend.use("numpy")
@@ -59,4 +61,5 @@ def test_a_wrong_option_gets_one_clear_message_and_status_2(tmp_path, args, env,
 
 def test_help_says_what_it_draws_and_names_every_option():
     done = shell("--help")
-    assert done.returncode == 0 and all(word in done.stdout for word in ("--out", "--seed", "runs/theory", *PICTURES))
+    assert done.returncode == 0
+    assert all(word in done.stdout for word in ("--out", "--seed", "runs/theory", *PICTURES))

@@ -277,7 +277,7 @@ SQUARE = np.array([[0, 0], [2, 0], [0, 2], [2, 2]], float)
 
 
 def test_mode_coverage_is_counted_as_by_hand(xp):
-    """Three samples are at one mode and one at another. One is just beyond 3 sd, one far off."""
+    """Three samples are at one mode, one is at another, one is beyond 3 sd, one is far off."""
     samples = np.array([[0, 0], [.1, .1], [0, -.29], [2.2, 0], [0, 2.31], [1, 1.2]])
     c = metrics.coverage(samples.astype("float32"), SQUARE, .1)
     q = np.array([3, 1]) / 4
