@@ -82,7 +82,7 @@ class Torch:
 
 def parser():
     p = race.parser(__doc__, 5)
-    p.add_argument("--batch-size", type=options.number(int, 1), default=128, metavar="M", help="m (default 128)")
+    p.add_argument("--batch-size", type=options.integer(1), default=128, metavar="M", help="m (default 128)")
     return p
 
 
@@ -116,4 +116,4 @@ def main(args):
 
 
 if __name__ == "__main__":
-    options.command(parser(), main)
+    options.run_program(parser(), main)

@@ -147,4 +147,4 @@ def main(args):
 
 
 if __name__ == "__main__":
-    options.command(parser(), main)
+    options.run_program(parser(), main)

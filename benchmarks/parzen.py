@@ -28,8 +28,8 @@ def floor(x, centres):
 
 def parser():
     p = race.parser(__doc__, 3)
-    p.add_argument("--n", type=options.number(int, 2), default=10_000, metavar="N", help="images, and samples (default 10000)")
-    p.add_argument("--scikit", type=options.number(int, 1), default=200, metavar="N", help="images that scikit-learn judges (default 200)")
+    p.add_argument("--n", type=options.integer(2), default=10_000, metavar="N", help="images, and samples (default 10000)")
+    p.add_argument("--scikit", type=options.integer(1), default=200, metavar="N", help="images that scikit-learn judges (default 200)")
     return p
 
 
@@ -59,4 +59,4 @@ def main(args):
 
 
 if __name__ == "__main__":
-    options.command(parser(), main)
+    options.run_program(parser(), main)

@@ -1,6 +1,5 @@
 """What the races share: options, pinned threads, the clock, turns A B A B, medians and quartiles, and the machine they were run on."""
 
-import argparse
 import contextlib
 import importlib
 import json
@@ -17,9 +16,9 @@ SETTLE = 100            # ms at the beginning of each turn that do not count: th
 
 
 def parser(doc, rounds=20):
-    p = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
-    p.add_argument("--threads", type=options.number(int, 1), default=2, metavar="N", help="of every library (default 2)")
-    p.add_argument("--rounds", type=options.number(int, 2), default=rounds, metavar="N",
+    p = options.parser(doc)
+    p.add_argument("--threads", type=options.integer(1), default=2, metavar="N", help="of every library (default 2)")
+    p.add_argument("--rounds", type=options.integer(2), default=rounds, metavar="N",
                    help=f"turns of each racer that count{f' (default {rounds})' * bool(rounds)}; one more warms up")
     p.add_argument("--json", action="store_true", help="one JSON object instead of the table")
     return p

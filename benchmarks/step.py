@@ -188,8 +188,8 @@ def floor(p, k=1, torch=None):
 def parser(preset="paper"):
     p = race.parser(__doc__, None)
     p.add_argument("--preset", choices=PRESETS, default=preset, help=f"the networks (default {preset})")
-    p.add_argument("--batch-size", type=options.number(int, 1), metavar="M", help="m (default 100, with toy 64)")
-    p.add_argument("--k", type=options.number(int, 1), default=1, help="steps of D for each step of G (default 1)")
+    p.add_argument("--batch-size", type=options.integer(1), metavar="M", help="m (default 100, with toy 64)")
+    p.add_argument("--k", type=options.integer(1), default=1, help="steps of D for each step of G (default 1)")
     p.add_argument("--no-compile", action="store_true", help="leave torch.compile out: it takes a minute to begin")
     return p
 
@@ -225,4 +225,4 @@ def main(args):
 
 
 if __name__ == "__main__":
-    options.command(parser(), main)
+    options.run_program(parser(), main)

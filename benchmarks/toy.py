@@ -5,4 +5,4 @@ import step
 from npgan.runs import options
 
 if __name__ == "__main__":
-    options.command(step.parser("toy"), step.main)
+    options.run_program(step.parser("toy"), step.main)

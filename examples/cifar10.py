@@ -126,4 +126,4 @@ if __name__ == "__main__":
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)             # the defaults that --help tells are the model's
     first.add_argument("--model", nargs="?")
     model = first.parse_known_args()[0].model
-    options.command(parser(model) if model in EXPERIMENTS else parser(), main)
+    options.run_program(parser(model) if model in EXPERIMENTS else parser(), main)

@@ -199,9 +199,9 @@ def parser():
                            '"auto" (default): in the directory NPGAN_DATA, TFD_48x48.mat, else olivettifaces.mat; or either file; or a '
                            "directory with one of them, or with images of faces. " + "TFD: " + tfd.ADVICE)
     epochs = ", ".join(f"{name}: {preset['pretrain_epochs']}" for name, preset in PRESETS.items())
-    p.add_argument("--pretrain-epochs", type=options.number(int, 1), metavar="N", help=f"epochs of the first stage to reach in all ({epochs})")
+    p.add_argument("--pretrain-epochs", type=options.integer(1), metavar="N", help=f"epochs of the first stage to reach in all ({epochs})")
     return p
 
 
 if __name__ == "__main__":
-    options.command(parser(), main)
+    options.run_program(parser(), main)

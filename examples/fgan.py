@@ -6,7 +6,6 @@ minimum of its own. D, two hidden layers of 64 tanh, ascends V and G descends it
 Writes fgan.png (the fitted densities), tables.md (what is learned beside the minimum by quadrature and beside the paper) and result.json.
 """
 
-import argparse
 import json
 import os
 import time
@@ -37,17 +36,13 @@ PAPER = {   # (at the minimum, learned) of D_f, mu, sigma: quoted from memory of
 
 
 def parser():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
-                                epilog="NPGAN_BACKEND=cupy runs it on an NVIDIA GPU.")
-    positive = options.number(int, 1)
-    p.add_argument("--divergence", nargs="+", choices=[name for name, row in OBJECTIVES.items() if row.f], default=list(PAPER),
-                   metavar="NAME", help="of %(choices)s (default: the five of the paper)")
-    p.add_argument("--seeds", type=positive, default=5, metavar="N", help="trainings of each, seeds 0 to N - 1 (default 5)")
-    p.add_argument("--iterations", type=positive, default=2000, metavar="N", help="of each training (default 2000)")
-    p.add_argument("--workers", type=positive, metavar="N", help="trainings at a time, each in a process of one thread; 1: all in this "
-                   "process (default: one for each CPU core; 1 on a GPU)")
-    p.add_argument("--out", default="runs/fgan", metavar="DIR", help="where everything goes (default runs/fgan)")
-    p.add_argument("--quiet", action="store_true", help="no progress bar")
+    p = options.parser(__doc__)
+    p.add_argument("--divergence", nargs="+", choices=[name for name, row in OBJECTIVES.items() if row.f],
+                   default=list(PAPER), metavar="NAME", help="of %(choices)s (default: the five of the paper)")
+    options.add(p, "--seeds", default=5)
+    options.add(p, "--iterations", default=2000, help="iterations of each training (default 2000)")
+    options.add(p, "--out", default="runs/fgan")
+    options.add(p, "--workers", "--quiet")
     return p
 
 
@@ -210,4 +205,4 @@ def main(args):
 
 
 if __name__ == "__main__":
-    options.command(parser(), main)
+    options.run_program(parser(), main)

@@ -4,7 +4,6 @@ Writes figure1.png (the paper's four panels), convergence.png (how near D and G 
 figure1.gif and figure1.html (one page with a slider).
 """
 
-import argparse
 import json
 import math
 import os
@@ -33,13 +32,13 @@ CELLS, QUANTILES = 400, 4000            # of the grid of x, of the grid of z
 
 
 def parser():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    p = options.parser(__doc__)
     p.add_argument("--data", choices=toy.ON_A_LINE, default="gaussian", help="p_data (default gaussian)")
-    p.add_argument("--iterations", type=options.number(int, 1), default=2000, metavar="N", help="of Algorithm 1 (default 2000)")
-    options.game(p)
-    p.add_argument("--frames", type=options.number(int, 2), default=30, metavar="N", help="of the film, about (default 30)")
-    p.add_argument("--live", action="store_true", help="watch the training in a window")
-    return options.usual(p, "runs/figure1")
+    options.add(p, "--iterations", default=2000)
+    options.add(p, "--frames", default=30)
+    options.add(p, "--out", default="runs/figure1")
+    options.add(p, "--objective", "--generator-loss", "--live", "--seed", "--quiet")
+    return p
 
 
 class Moment(NamedTuple):
@@ -240,4 +239,4 @@ def frame(fig, line, moments, name, iterations, least):
 
 
 if __name__ == "__main__":
-    options.command(parser(), main)
+    options.run_program(parser(), main)

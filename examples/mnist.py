@@ -84,4 +84,4 @@ def main(args):
 
 
 if __name__ == "__main__":
-    options.command(parser(), main)
+    options.run_program(parser(), main)

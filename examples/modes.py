@@ -4,7 +4,6 @@ Writes modes.md (the table, beside the published rows), modes.png (2,500 samples
 after each seed: --resume goes on from there.
 """
 
-import argparse
 import json
 import os
 import time
@@ -40,19 +39,17 @@ PUBLISHED = {       # modes, % high quality, of the ring; the same and reverse K
 
 
 def parser():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
-    p.add_argument("--data", choices=SETTINGS, help="only one of them")
-    p.add_argument("--seeds", type=options.number(int, 1), default=10, metavar="N", help="seeds 0 to N - 1 (default 10)")
-    p.add_argument("--iterations", type=options.number(int, 1), metavar="N", help="of Algorithm 1 (default: ring 10000, grid 24000)")
-    options.game(p)
-    p.add_argument("--gamma", type=options.number(float, 0), help="weight of the R1 penalty; 0: none (default: ring .02, grid .01)")
-    p.add_argument("--pack", type=options.number(int, 1), default=1, metavar="P", help="D judges P samples side by side (default 1)")
-    p.add_argument("--noise", type=options.number(float, 0), default=0., metavar="SIGMA",
-                   help="instance noise on D's inputs, annealed to 0 over the first half (default 0)")
-    p.add_argument("--workers", type=options.number(int, 1), metavar="N", help="processes at once (default: one per core; on a GPU 1)")
-    p.add_argument("--out", default="runs/modes", metavar="DIR", help="where everything goes (default runs/modes)")
-    p.add_argument("--resume", action="store_true", help="keep the seeds that DIR has already")
-    p.add_argument("--quiet", action="store_true", help="no progress bar")
+    p = options.parser(__doc__)
+    p.add_argument("--data", choices=SETTINGS, help="only one of the two data sets")
+    p.add_argument("--pack", type=options.integer(1), default=1, metavar="P",
+                   help="D judges P samples side by side (default 1)")
+    p.add_argument("--noise", type=options.non_negative, default=0., metavar="SIGMA",
+                   help="instance noise on D's inputs; it falls to 0 over the first half (default 0)")
+    options.add(p, "--iterations", help="iterations of Algorithm 1 (default: ring 10000, grid 24000)")
+    options.add(p, "--gamma", help="weight of the R1 penalty on D; 0: none (default: ring .02, grid .01)")
+    options.add(p, "--seeds", default=10)
+    options.add(p, "--out", default="runs/modes")
+    options.add(p, "--objective", "--generator-loss", "--workers", "--resume", "--quiet")
     return p
 
 
@@ -172,4 +169,4 @@ def finish(out, rows, settings):
 
 
 if __name__ == "__main__":
-    options.command(parser(), main)
+    options.run_program(parser(), main)

@@ -12,7 +12,6 @@ It reads the folders of examples/mnist.py, faces.py and cifar10.py, and trains n
 names what is missing.
 """
 
-import argparse
 import csv
 import json
 import os
@@ -46,8 +45,7 @@ MARGIN, FONT_SIZE = 16, 22      # of the page, in pixels
 
 
 def parser():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-                                allow_abbrev=False)
+    p = options.parser(__doc__, epilog=None)
     p.add_argument("--preset", choices=("quick", "paper"), default="paper",
                    help="the preset whose default folders are read (default paper)")
     for option, experiment in EXPERIMENTS.items():
@@ -55,8 +53,7 @@ def parser():
         runs = "the finished runs, one for each seed," if several else "the finished run"
         p.add_argument(f"--{option}", metavar="DIR", nargs="+" if several else None,
                        help=f"{runs} on {experiment.name} (default runs/{experiment.key}-PRESET)")
-    p.add_argument("--out", default="runs/paper", metavar="DIR",
-                   help="where the page goes (default %(default)s)")
+    options.add(p, "--out", default="runs/paper")
     return p
 
 
@@ -242,4 +239,4 @@ def parzen(path, curves):
 
 
 if __name__ == "__main__":
-    options.command(parser(), main, arrays=False)
+    options.run_program(parser(), main, arrays=False)

@@ -10,7 +10,6 @@ from the data. Against the iterations of that D, on examples that it was not tra
 On the left as in the paper; on the right with its remedy (section 3): the new D sees everything through noise, and so does G's gradient.
 """
 
-import argparse
 import json
 import os
 import time
@@ -35,17 +34,18 @@ SEEN = ("cost", "accuracy", "minimax", "non-saturating")
 
 
 def parser():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    p = options.parser(__doc__)
     p.add_argument("--data", default="auto", metavar="WHAT", help='"auto" (default): MNIST if it is found or can be downloaded, else the '
                    'rendered digits; "mnist": MNIST or nothing; "glyphs": the rendered digits; "ring": 8 Gaussians in the plane; '
                    "or a directory with four IDX files")
-    p.add_argument("--epochs", type=options.number(int, 1), nargs="+", default=[1, 10, 25], metavar="N",
+    p.add_argument("--epochs", type=options.integer(1), nargs="+", default=[1, 10, 25], metavar="N",
                    help="of the GAN, before G is frozen (default 1 10 25)")
-    p.add_argument("--iterations", type=options.number(int, 1), default=1000, metavar="N", help="of each new D (default 1000)")
-    p.add_argument("--noise", type=options.number(float, 0, above=True), metavar="SIGMA",
+    p.add_argument("--noise", type=options.positive, metavar="SIGMA",
                    help="standard deviation of the noise on D's inputs (default: images 2, ring .2)")
-    p.add_argument("--resume", action="store_true", help="keep what DIR has: the generators, and the curves that are complete")
-    return options.usual(p, "runs/principled")
+    options.add(p, "--iterations", default=1000, help="iterations of each new D (default 1000)")
+    options.add(p, "--out", default="runs/principled")
+    options.add(p, "--seed", "--resume", "--quiet")
+    return p
 
 
 def load(what):
@@ -271,4 +271,4 @@ def finish(out, name, curves, sigma, result):
 
 
 if __name__ == "__main__":
-    options.command(parser(), main)
+    options.run_program(parser(), main)

@@ -7,7 +7,6 @@
 G and D may be any functions here, so that nothing is trained. It takes a few seconds.
 """
 
-import argparse
 import math
 import os
 
@@ -24,12 +23,9 @@ DX = .01                                                # the grid's spacing for
 
 
 def parser():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-                                allow_abbrev=False, epilog="NPGAN_BACKEND=cupy runs it on an NVIDIA GPU.")
-    p.add_argument("--out", metavar="DIR", default="runs/theory",
-                   help="where the pictures go (default %(default)s)")
-    p.add_argument("--seed", type=options.number(int, 0), metavar="N", default=0,
-                   help="seed of p_data and of the first p_g (default %(default)s)")
+    p = options.parser(__doc__)
+    options.add(p, "--out", default="runs/theory")
+    options.add(p, "--seed", help="seed of p_data and of the first p_g (default 0)")
     return p
 
 
@@ -126,4 +122,4 @@ def criterion_and_gradients(theta):
 
 
 if __name__ == "__main__":
-    options.command(parser(), main)
+    options.run_program(parser(), main)

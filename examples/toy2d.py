@@ -3,7 +3,6 @@
 Writes toy2d.png (the end) and the training as a film, toy2d.gif and toy2d.html (one page with a slider).
 """
 
-import argparse
 import json
 import os
 import time
@@ -29,14 +28,14 @@ SHOWN, ARROWS, CELLS, LINES = 1000, 100, 100, 25        # samples, vectors, cell
 
 
 def parser():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    p = options.parser(__doc__)
     p.add_argument("--data", choices=toy.IN_THE_PLANE, default="moons", help="p_data (default moons)")
-    p.add_argument("--iterations", type=options.number(int, 1), default=6000, metavar="N", help="of Algorithm 1 (default 6000)")
-    options.game(p)
-    p.add_argument("--gamma", type=options.number(float, 0), default=.01, help="weight of the R1 penalty on D; 0: none (default .01)")
-    p.add_argument("--frames", type=options.number(int, 2), default=50, metavar="N", help="of the film, about (default 50)")
-    p.add_argument("--live", action="store_true", help="watch the training in a window")
-    return options.usual(p, "runs/toy2d")
+    options.add(p, "--iterations", default=6000)
+    options.add(p, "--gamma", default=.01)
+    options.add(p, "--frames", default=50)
+    options.add(p, "--out", default="runs/toy2d")
+    options.add(p, "--objective", "--generator-loss", "--live", "--seed", "--quiet")
+    return p
 
 
 class Moment(NamedTuple):
@@ -148,4 +147,4 @@ def frame(fig, plane, data, x, moment):
 
 
 if __name__ == "__main__":
-    options.command(parser(), main)
+    options.run_program(parser(), main)

@@ -6,7 +6,6 @@ that nobody chose. First critics alone, on a fixed pair of Gaussians; then whole
 Writes wasserstein.png and result.json.
 """
 
-import argparse
 import json
 import math
 import os
@@ -22,7 +21,7 @@ from npgan.divergences import WASSERSTEIN
 from npgan.gan import Players, discriminator_gradient, sample_noise, train
 from npgan.layers import LeakyReLU, Linear, Tanh, constant, he, uniform
 from npgan.net import Net
-from npgan.optim import Adam, Clip, LinearDecay, WarmUp, at
+from npgan.optim import Adam, Clip, LinearDecay, WarmUp, value_at
 from npgan.penalty import GradientPenalty
 from npgan.priors import Normal, Uniform
 from npgan.runs import checkpoint, fit, options, plots
@@ -37,16 +36,18 @@ SEEN, SAMPLES = 100, 10_000             # moments looked at, examples judged at 
 
 
 def parser():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
-    positive = options.number(float, 0, above=True)
-    p.add_argument("--data", choices=toy.ON_A_LINE, default="mixture", help="p_data of the trainings (default mixture)")
-    p.add_argument("--lam", type=positive, nargs="+", default=[10., 100.], metavar="LAMBDA",
-                   help="weights of the gradient penalty; the first in a training (default 10 100)")
-    p.add_argument("--clip", type=positive, nargs="+", default=[.1, .03, .01], metavar="C",
-                   help="limits of clipped weights; the first in a training (default .1 .03 .01)")
-    p.add_argument("--iterations", type=options.number(int, 1), default=1000, metavar="N",
-                   help="steps of each critic alone, and of G in each training (default 1000)")
-    return options.usual(p, "runs/wasserstein")
+    p = options.parser(__doc__)
+    p.add_argument("--data", choices=toy.ON_A_LINE, default="mixture",
+                   help="p_data of the trainings (default mixture)")
+    p.add_argument("--lam", type=options.positive, nargs="+", default=[10., 100.], metavar="LAMBDA",
+                   help="weights of the gradient penalty; a training takes the first (default 10 100)")
+    p.add_argument("--clip", type=options.positive, nargs="+", default=[.1, .03, .01], metavar="C",
+                   help="limits of clipped weights; a training takes the first (default .1 .03 .01)")
+    options.add(p, "--iterations", default=1000,
+                help="steps of each critic alone, and of G in each training (default 1000)")
+    options.add(p, "--out", default="runs/wasserstein")
+    options.add(p, "--seed", "--quiet")
+    return p
 
 
 # --- The pair of Gaussians, by quadrature -----------------------------------------------------------------------------------
@@ -172,7 +173,7 @@ def training(critic, data, seed, iterations):
     """Yields the moments of a whole training: V and W_1 of one and the same SAMPLES of G and of the data, none trained on."""
     prior, k = Uniform(1.), WarmUp(K) if critic.how == "clip" else K
     G = Net([Linear(1, WIDTH, uniform(2), uniform(2)), Tanh(), Linear(WIDTH, WIDTH), Tanh(), Linear(WIDTH, 1)], seed=2 * seed)
-    p, sgd_d = critic.players(G, 2 * seed + 1, sum(at(k, i) for i in range(iterations)))
+    p, sgd_d = critic.players(G, 2 * seed + 1, sum(value_at(k, i) for i in range(iterations)))
     sgd_g = Adam(G, LinearDecay(LR_G, iterations), 0., B2)
     examples = toy.endless(xp.asarray(data.sample(100_000, (seed, 1))), M, seed)
     x, z, line = data.sample(SAMPLES, (seed, 2)), np.linspace(-prior.r, prior.r, SAMPLES), np.linspace(*data.extent, 501)
@@ -278,4 +279,4 @@ def main(args):
 
 
 if __name__ == "__main__":
-    options.command(parser(), main)
+    options.run_program(parser(), main)

@@ -61,7 +61,7 @@ def paper_optimizer(net, lr, updates, project=None):
 
 def add_options(parser, experiment, data):
     """The options of every experiment on images. An option that is not given stays out of the namespace."""
-    positive, rate, presets = options.number(int, 1), options.number(float, 0, above=True), experiment.presets
+    positive, rate, presets = options.integer(1), options.positive, experiment.presets
 
     def by_preset(key):
         return ", ".join(f"{name}: {preset.get(key, 0):g}" for name, preset in presets.items())
@@ -77,17 +77,17 @@ def add_options(parser, experiment, data):
     p.add_argument("--iterations", type=positive, metavar="N", help="stop at this many iterations in all, if that comes first")
     p.add_argument("--k", type=positive, help="steps of D for each step of G (default 1)")
     p.add_argument("--batch-size", type=positive, metavar="M", help=f"m, examples in a minibatch ({by_preset('batch_size')})")
-    options.game(p, default=argparse.SUPPRESS)
+    options.add(p, "--objective", "--generator-loss")
     p.add_argument("--update", choices=fit.UPDATES, help="algorithm1 (default of quick) alternates, with fresh noise for G; "
                    "simultaneous (default of paper) is the authors' own code: both players from one minibatch")
     p.add_argument("--lr", type=rate, metavar="RATE", help=f"learning rate of G ({by_preset('lr')})")
     p.add_argument("--lr-d", type=rate, metavar="RATE", help=f"learning rate of D (default: in proportion to G's, as {by_preset('lr_d')})")
-    p.add_argument("--average", type=options.number(int, 0), metavar="N", help="show and score G with the mean of its parameters over about "
+    p.add_argument("--average", type=options.integer(0), metavar="N", help="show and score G with the mean of its parameters over about "
                    f"the last N updates, which training takes no notice of; 0: as it is ({by_preset('average')})")
     if experiment.score:
-        p.add_argument("--parzen-every", type=options.number(int, 0), metavar="N",
+        p.add_argument("--parzen-every", type=options.integer(0), metavar="N",
                        help=f"Parzen log-likelihood every N epochs; 0: at the end only ({by_preset('parzen_every')})")
-    p.add_argument("--seed", type=options.number(int, 0), metavar="N", help="seed of all random numbers (default 0)")
+    p.add_argument("--seed", type=options.integer(0), metavar="N", help="seed of all random numbers (default 0)")
     p.add_argument("--dtype", choices=("float32", "float64"), help="default float32")
     p.add_argument("--out", metavar="DIR", help=f"where everything goes (default runs/{experiment.folder}-PRESET)")
     p.add_argument("--resume", action="store_true", help="go on from checkpoint.npz in DIR, with the settings it was made with")

@@ -1,4 +1,8 @@
-"""The options that the examples share, and how their programs end."""
+"""The options that programs share, and how a program ends.
+
+`parser` makes the parser of an example or a benchmark, `add` adds shared options to it by name,
+and `run_program` runs the program's main. An option of a single program stands in that program.
+"""
 
 import argparse
 import math
@@ -9,42 +13,88 @@ from npgan import backend as xp
 from npgan.divergences import OBJECTIVES
 from npgan.objectives import GENERATOR_LOSSES
 
-EXPECTED = ValueError, OSError, ImportError, FloatingPointError, MemoryError     # one sentence says what to do; others: a traceback
+# Errors that the user can mend: run_program prints their sentence. All others have a traceback.
+USER_ERRORS = ValueError, OSError, ImportError, FloatingPointError, MemoryError
 
 
+# --- Types of arguments -----------------------------------------------------------------------
 
-def number(kind, least, above=False):
-    """An argparse type: a finite number of this kind, >= least, or > least."""
+
+def number(kind, accepts, expected):
+    """An argparse type: a number of this kind that is finite and accepted."""
     def parse(text):
         try:
             value = kind(text)
         except ValueError:
             value = math.nan
-        if not (least < value < math.inf if above else least <= value < math.inf):
-            what = "an integer" if kind is int else "a number"
-            raise argparse.ArgumentTypeError(f"{text!r} is not {what} {'>' if above else '>='} {least}")
-        return value
+        if accepts(value) and value < math.inf:
+            return value
+        raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
     return parse
 
 
-def game(parser, **defaults):
-    """The options of every example that say which game is played."""
-    parser.add_argument("--objective", choices=OBJECTIVES, help="the divergence, or other objective, of the game (default gan)",
-                        **{"default": "gan"} | defaults)
-    parser.add_argument("--generator-loss", choices=GENERATOR_LOSSES, help="G ascends T, with gan log D(G(z)) (non-saturating, default), "
-                        "or descends -F, with gan log(1 - D(G(z))) (minimax)", **{"default": "non-saturating"} | defaults)
+def integer(minimum):
+    """An argparse type: an integer >= minimum."""
+    return number(int, lambda n: n >= minimum, f"an integer >= {minimum}")
 
 
-def usual(parser, out):
-    """The options that almost every example has, --out with its default."""
-    parser.add_argument("--seed", type=number(int, 0), default=0, metavar="N", help="seed of all random numbers (default 0)")
-    parser.add_argument("--out", default=out, metavar="DIR", help=f"where everything goes (default {out})")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
-    return parser
+positive = number(float, lambda x: x > 0, "a number > 0")
+non_negative = number(float, lambda x: x >= 0, "a number >= 0")
+
+
+# --- Shared options ---------------------------------------------------------------------------
+
+
+SHARED = {
+    "--iterations": dict(type=integer(1), metavar="N",
+                         help="iterations of Algorithm 1 (default %(default)s)"),
+    "--objective": dict(choices=OBJECTIVES, default="gan",
+                        help="the divergence, or another objective, of the game (default gan)"),
+    "--generator-loss": dict(choices=GENERATOR_LOSSES, default="non-saturating",
+                             help="non-saturating (default): G ascends T, with gan log D(G(z)); "
+                                  "minimax: G descends -F, with gan log(1 - D(G(z)))"),
+    "--gamma": dict(type=non_negative, help="weight of the R1 penalty on D; 0: none (default %(default)s)"),
+    "--frames": dict(type=integer(2), metavar="N",
+                     help="about how many frames the film has (default %(default)s)"),
+    "--live": dict(action="store_true", help="watch the training in a window"),
+    "--seed": dict(type=integer(0), default=0, metavar="N", help="seed of all random numbers (default 0)"),
+    "--seeds": dict(type=integer(1), metavar="N",
+                    help="one training for each seed from 0 to N - 1 (default %(default)s)"),
+    "--workers": dict(type=integer(1), metavar="N",
+                      help="trainings at a time, each in a process with one thread; 1: all in this process "
+                           "(default: one for each CPU core; 1 on a GPU)"),
+    "--out": dict(metavar="DIR", help="where everything goes (default %(default)s)"),
+    "--resume": dict(action="store_true", help="keep what DIR has already, and go on from there"),
+    "--quiet": dict(action="store_true", help="no progress bar"),
+}
+
+
+def parser(description, epilog="NPGAN_BACKEND=cupy runs it on an NVIDIA GPU.", **settings):
+    """A parser that keeps the line breaks of its texts and takes only full option names.
+
+    settings: further arguments of argparse.ArgumentParser
+    """
+    return argparse.ArgumentParser(description=description, epilog=epilog, allow_abbrev=False,
+                                   formatter_class=argparse.RawDescriptionHelpFormatter, **settings)
+
+
+def add(parser, *names, **changes):
+    """Add shared options by name. `changes` are arguments of add_argument that replace theirs.
+
+    If the parser has argument_default=argparse.SUPPRESS, an option that the user leaves out has
+    no entry in the parsed arguments. Then the help text must name the default by itself.
+    """
+    if parser.argument_default is argparse.SUPPRESS:
+        changes["default"] = argparse.SUPPRESS
+    for name in names:
+        parser.add_argument(name, **(SHARED[name] | changes))
 
 
 def folder(out, make=True):
-    """The folder of --out, made. ValueError without a name, FileExistsError if it is a file."""
+    """The folder that --out names. It is made if `make`.
+
+    Raises ValueError if the name is empty and FileExistsError if it is a file.
+    """
     if not out:
         raise ValueError('--out "": name a folder')
     if os.path.exists(out) and not os.path.isdir(out):
@@ -52,6 +102,9 @@ def folder(out, make=True):
     if make:
         os.makedirs(out, exist_ok=True)
     return out
+
+
+# --- Running a program ------------------------------------------------------------------------
 
 
 def cuda_graphs():
@@ -62,20 +115,22 @@ def cuda_graphs():
     return value == "1" and xp.compiles()
 
 
-def command(parser, main, arrays=True):
-    """A program's end: exit with what main(args) returns; with one sentence and 2 for what the user can mend, 130 at Ctrl-C.
+def run_program(parser, main, arrays=True):
+    """Parse the command line and end the process with the exit status that main(args) returns.
 
-    Without `arrays` it computes with none, and needs no backend.
+    If main raises one of USER_ERRORS, the error's sentence goes to stderr and the status is 2.
+    At Ctrl-C the status is 130. arrays=False: the program needs no backend.
     """
     args = parser.parse_args()
+    program = os.path.basename(sys.argv[0])
     try:
-        if arrays:                                  # a bad environment variable is refused before anything is made
+        if arrays:                      # refuse a bad environment variable before anything is written
             xp.active()
             cuda_graphs()
         sys.exit(main(args))
-    except EXPECTED as e:
-        print(f"{os.path.basename(sys.argv[0])}: {e}", file=sys.stderr)
+    except USER_ERRORS as e:
+        print(f"{program}: {e}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print(f"{os.path.basename(sys.argv[0])}: interrupted before its end", file=sys.stderr)
+        print(f"{program}: interrupted before its end", file=sys.stderr)
         sys.exit(130)

@@ -9,7 +9,7 @@ import signal
 
 from npgan import backend as xp
 from npgan.runs.fit import interruptible
-from npgan.runs.options import EXPECTED
+from npgan.runs.options import USER_ERRORS
 
 
 def workers(asked, jobs):
@@ -70,7 +70,7 @@ def report(sender, f, job):
     """In a process of its own: sends f(job), or the error that the user can mend; any other ends it with a traceback."""
     try:
         outcome = f(job), None
-    except EXPECTED as e:
+    except USER_ERRORS as e:
         outcome = None, e
     sender.send(outcome)
 
