@@ -5,9 +5,8 @@ figure2.png, interpolation.png, training.gif and result.json.
 """
 
 import argparse
-import os
 
-from npgan.data import glyphs, mnist
+from npgan.data import digits
 from npgan.layers import Dropout, Linear, Maxout, ReLU, Sigmoid, he, logit, uniform
 from npgan.optim import Adam, Ramp
 from npgan.penalty import R1
@@ -47,29 +46,7 @@ PRESETS = {
 }
 
 
-def load(what):
-    """The images, and the name by which every output calls them."""
-    if what == "glyphs":
-        return glyphs.load(), "rendered digits"
-    somewhere = what in ("auto", "mnist")
-    try:
-        if somewhere and os.environ.get("NPGAN_DATA"):
-            mnist.find(os.environ["NPGAN_DATA"])
-    except OSError as e:
-        print(f"NPGAN_DATA: {e}; looking further")
-    try:
-        images = mnist.load(None if somewhere else what)
-    except OSError as e:
-        if what != "auto":
-            raise
-        print(f"{e}\nSo this run trains on the rendered digits, not on MNIST.")
-        return glyphs.load(), "rendered digits"
-    if what == "mnist" and images.name != "mnist":
-        raise ValueError(f"--data mnist: NPGAN_DATA leads not to MNIST but to {images.name}; unset it, or say --data DIR to train on that")
-    return images, "MNIST" if images.name == "mnist" else images.name
-
-
-MNIST = images.Experiment("mnist", PRESETS, load, Uniform(), NOISE, score=images.parzen_ll, scores=images.parzen_scores,
+MNIST = images.Experiment("mnist", PRESETS, digits.load, Uniform(), NOISE, score=images.parzen_ll, scores=images.parzen_scores,
                               data=("auto", "mnist", "glyphs"))
 
 

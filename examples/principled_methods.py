@@ -18,7 +18,7 @@ import zlib
 import numpy as np
 
 from npgan import backend as xp
-from npgan.data import glyphs, mnist, toy
+from npgan.data import digits, toy
 from npgan.gan import Players, discriminator_gradient, generator_backward, norm, sample_noise
 from npgan.layers import Dropout, Linear, Maxout, Noise, ReLU, Sigmoid, he, logit, uniform
 from npgan.net import Net
@@ -52,18 +52,8 @@ def load(what):
     """The name of the data, the examples to train on and those to look at."""
     if what == "ring":
         return what, toy.ring().sample(100_000, 0), toy.ring().sample(10_000, 1)
-    images = None
-    if what != "glyphs":
-        try:
-            images = mnist.load(None if what in ("auto", "mnist") else what)
-        except OSError as e:
-            if what != "auto":
-                raise
-            print(f"{e}\nSo this run is on the rendered digits, not on MNIST.")
-    images = images or glyphs.load()
-    if what == "mnist" and images.name != "mnist":
-        raise ValueError(f"--data mnist: NPGAN_DATA leads not to MNIST but to {images.name}; unset it, or say --data DIR to take that")
-    return {"mnist": "MNIST", "glyphs": "rendered digits"}.get(images.name, images.name), images.train, images.valid
+    images, label = digits.load(what)
+    return label, images.train, images.valid
 
 
 def players(x, seed):

@@ -1,4 +1,4 @@
-"""The rendered digits: their form, that they can be read, and their cache."""
+"""The rendered digits: their form, whether they can be read, and their cache."""
 
 import pickle
 
@@ -40,14 +40,14 @@ def renders(monkeypatch):
     return calls
 
 
-def same(a, b):
+def equal(a, b):
     return a[:2] == b[:2] and all(np.array_equal(x, y) for x, y in zip(a[2:], b[2:]))
 
 
 # The pictures
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(rendered, outlines, monkeypatch):
-    monkeypatch.setattr(glyphs, "outlines", lambda: outlines)        # drawn afresh for `rendered`
+    monkeypatch.setattr(glyphs, "outlines", lambda: outlines)        # `rendered` has outlines of its own
     again, other = glyphs.render(0, 1400), glyphs.render(1, 1400)
     assert np.array_equal(rendered[0], again[0]) and np.array_equal(rendered[1], again[1])
     assert (rendered[0] != other[0]).any(1).all()
@@ -70,14 +70,15 @@ def test_every_digit_is_white_on_black_about_the_middle_and_none_is_cut_off(rend
         centre = (images.sum(3 - axis) @ np.arange(28)) / ink
         assert np.abs(centre - 13.5).max() < 6 and np.abs(centre.mean() - 13.5) < 1
     border = np.concatenate([images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]], 1)
-    assert (border.max(1) > 0).mean() < 0.01 and border.sum(1).max() < 4       # an edge may touch the border, no line is cut by it
+    # The edge of a line may touch the border, but the border cuts no line.
+    assert (border.max(1) > 0).mean() < 0.01 and border.sum(1).max() < 4
 
 
 def test_digits_can_be_read_and_yet_no_two_are_alike(rendered):
     pixels, labels = rendered[0] / np.float32(255), rendered[1]
     a, b = pixels[:1200], pixels[1200:]
     d2 = (a * a).sum(1) - 2 * b @ a.T + (b * b).sum(1)[:, None]
-    assert (labels[:1200][d2.argmin(1)] == labels[1200:]).mean() > 0.9         # the nearest of 1200 is the same digit
+    assert (labels[:1200][d2.argmin(1)] == labels[1200:]).mean() > 0.9     # the nearest has this label
     assert d2.min() > 1
 
 
@@ -96,21 +97,21 @@ def test_weight_slant_and_width_vary_within_each_digit(rendered):
 # Their making
 
 def test_the_outlines_fill_their_box_and_leave_the_margin_free(outlines):
-    margin = (glyphs.SIZE - glyphs.BOX) // 2 * glyphs.FINE
+    margin = (glyphs.SIZE - glyphs.BOX) // 2 * glyphs.POINTS_PER_PIXEL
     rows, columns = outlines.any(-1), outlines.any(-2)
     for profile in rows, columns:
         assert not profile[..., :margin].any() and not profile[..., -margin:].any()
     longest = np.maximum(rows.sum(-1), columns.sum(-1))
-    assert (longest >= glyphs.BOX * glyphs.FINE - 1).all()
+    assert (longest >= glyphs.BOX * glyphs.POINTS_PER_PIXEL - 1).all()
 
 
 def test_zeros_sixes_eights_and_nines_have_their_holes(outlines):
-    middle = glyphs.SIZE * glyphs.FINE // 2
+    middle = glyphs.SIZE * glyphs.POINTS_PER_PIXEL // 2
     for font in outlines:
-        assert not font[0, middle, middle]                       # even-odd: the inside of a 0 is out
-        for digit, least in (0, 4), (6, 3), (8, 4), (9, 3):      # edges met on the way down through the middle
-            down = font[digit][:, middle - 8:middle + 8].astype(int)
-            assert (np.abs(np.diff(down, axis=0)).sum(0) >= least).any()
+        assert not font[0, middle, middle]                       # the middle of a 0 is a hole
+        for digit, edges in (0, 4), (6, 3), (8, 4), (9, 3):      # at least so many, from top to bottom
+            columns = font[digit][:, middle - 8:middle + 8].astype(int)
+            assert (np.abs(np.diff(columns, axis=0)).sum(0) >= edges).any()
 
 
 def test_thinning_gives_a_line_within_the_shape_that_joins_what_the_shape_joins():
@@ -128,12 +129,12 @@ def test_thinning_gives_a_line_within_the_shape_that_joins_what_the_shape_joins(
 
 def test_distances_are_euclidean_up_to_the_reach():
     rng = np.random.default_rng(0)
-    far, S = glyphs.REACH * glyphs.FINE, 60
+    reach, S = glyphs.REACH * glyphs.POINTS_PER_PIXEL, 60
     line = np.zeros((S, S), bool)
-    line[tuple(rng.integers(far, S - far, (2, 5)))] = True
-    at = np.argwhere(line)
+    line[tuple(rng.integers(reach, S - reach, (2, 5)))] = True
+    points = np.argwhere(line)
     grid = np.stack(np.mgrid[:S, :S], -1)
-    exact = np.sqrt(((grid[:, :, None] - at) ** 2).sum(-1)).min(-1) / glyphs.FINE
+    exact = np.sqrt(((grid[:, :, None] - points) ** 2).sum(-1)).min(-1) / glyphs.POINTS_PER_PIXEL
     np.testing.assert_allclose(glyphs.distances(line), np.minimum(exact, glyphs.REACH), rtol=1e-6)
 
 
@@ -145,7 +146,8 @@ def test_loaded_digits_have_mnists_splits_and_form(renders):
     assert [a.shape for a in d[2:]] == [(100, 784), (20, 784), (20, 784), (100,), (20,), (20,)]
     assert [a.dtype for a in d[2:]] == [np.float32] * 3 + [np.uint8] * 3
     pixels, labels = glyphs.render(0, 140)
-    assert np.array_equal(np.concatenate(d[2:5]), (pixels / 255).astype("float32")) and np.array_equal(np.concatenate(d[5:]), labels)
+    assert np.array_equal(np.concatenate(d[2:5]), (pixels / 255).astype("float32"))
+    assert np.array_equal(np.concatenate(d[5:]), labels)
 
 
 @pytest.mark.parametrize("n, parts", [(7, (5, 1, 1)), (100, (72, 14, 14)), (70000, (50000, 10000, 10000))])
@@ -163,8 +165,8 @@ def test_too_few_images_are_refused():
 
 def test_digits_are_rendered_once_for_each_seed_number_and_version(cache, renders, monkeypatch):
     a = glyphs.load(0, 20)
-    assert same(glyphs.load(0, 20), a) and renders == [(0, 20)]
-    assert not same(glyphs.load(1, 20), a)
+    assert equal(glyphs.load(0, 20), a) and renders == [(0, 20)]
+    assert not equal(glyphs.load(1, 20), a)
     glyphs.load(0, 30)
     monkeypatch.setattr(glyphs, "VERSION", glyphs.VERSION + 1)
     glyphs.load(0, 20)
@@ -195,19 +197,19 @@ def damage(file, how):
         np.savez(file, pixels=np.array([None] * 20), labels=np.zeros(20, np.uint8), allow_pickle=True)
 
 
-@pytest.mark.parametrize("how", ["empty", "cut short", "one bit flipped", "foreign", "pickled", "another shape", "another type",
-                                 "other names", "objects"])
+@pytest.mark.parametrize("how", ["empty", "cut short", "one bit flipped", "foreign", "pickled",
+                                 "another shape", "another type", "other names", "objects"])
 def test_a_damaged_cache_is_rendered_again_and_mended(cache, renders, how):
     a = glyphs.load(0, 20)
     file, = cache.iterdir()
     damage(file, how)
-    assert same(glyphs.load(0, 20), a) and len(renders) == 2
-    assert same(glyphs.load(0, 20), a) and len(renders) == 2
+    assert equal(glyphs.load(0, 20), a) and len(renders) == 2
+    assert equal(glyphs.load(0, 20), a) and len(renders) == 2
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(cache, renders):
     cache.write_bytes(b"a file where the directory should be")
-    assert same(glyphs.load(0, 20), glyphs.load(0, 20)) and len(renders) == 2
+    assert equal(glyphs.load(0, 20), glyphs.load(0, 20)) and len(renders) == 2
 
 
 def test_a_write_that_fails_midway_leaves_nothing_behind(cache, renders, monkeypatch):

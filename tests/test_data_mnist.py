@@ -1,4 +1,4 @@
-"""IDX files, good and hostile, and where the data set is looked for. Nothing here uses a network."""
+"""IDX files, good and hostile, and where the data set is found. No test uses a network."""
 
 import gzip
 import hashlib
@@ -37,7 +37,7 @@ def refused(path):
 
 
 def check(path, content):
-    """The only two outcomes that read_idx may have: the array whose file this is, or a ValueError that names the file."""
+    """Check that read_idx gives the file's array or a ValueError; return the array or None."""
     path.write_bytes(content)
     try:
         array = mnist.read_idx(path)
@@ -80,7 +80,8 @@ def test_what_is_written_is_read_back_plain_or_packed(path, array):
 
 
 @patient
-@given(st.binary(max_size=200) | st.binary(max_size=100).map(gzip.compress) | st.binary(max_size=60).map(b"\0\0\x08".__add__)
+@given(st.binary(max_size=200) | st.binary(max_size=100).map(gzip.compress)
+       | st.binary(max_size=60).map(b"\0\0\x08".__add__)
        | st.binary(max_size=60).map(b"\x1f\x8b\x08".__add__))
 def test_arbitrary_bytes_are_an_array_or_a_value_error_that_names_the_file(path, content):
     check(path, content)
@@ -93,7 +94,8 @@ def test_a_changed_file_is_an_array_or_a_value_error_that_names_the_file(path, d
     for _ in range(data.draw(st.integers(1, 4))):
         if packed and not within and content[:2] != b"\x1f\x8b":
             content = bytearray(gzip.compress(content))
-        content[data.draw(st.integers(0, min(len(content), 40) - 1) | st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+        where = st.integers(0, min(len(content), 40) - 1) | st.integers(0, len(content) - 1)
+        content[data.draw(where)] = data.draw(st.integers(0, 255))
     check(path, bytes(gzip.compress(content) if packed and within else content))
 
 
@@ -142,8 +144,10 @@ def test_the_message_says_what_was_found_and_what_was_expected(path, content, wo
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
 @pytest.mark.parametrize("sizes", [(2**32 - 1,) * 3, (2**32 - 1,), (1000, 1000, 1000), (300, 1000, 1000)])
 def test_absurd_sizes_are_refused_before_anything_of_that_size_is_allocated(path, sizes, packed):
-    # A megabyte of noise, so that 300 MB is within what gzip might have packed: even then only what is there is allocated.
-    content = bytes([0, 0, 8, len(sizes)]) + np.array(sizes, ">u4").tobytes() + np.random.default_rng(0).bytes(1 << 20)
+    # The file holds a megabyte of noise. gzip might have compressed 300 MB to it, but only the
+    # content that is there is allocated.
+    noise = np.random.default_rng(0).bytes(1 << 20)
+    content = bytes([0, 0, 8, len(sizes)]) + np.array(sizes, ">u4").tobytes() + noise
     path.write_bytes(gzip.compress(content) if packed else content)
     tracemalloc.start()
     try:
@@ -162,7 +166,8 @@ def test_a_missing_file_is_a_file_not_found_error_that_names_it(tmp_path):
 
 @pytest.mark.parametrize("suffix", ["", ".gz"], ids=["plain", "gzip"])
 @pytest.mark.parametrize("n, cut", [(12, 10), (2, 1), (61, 50)])
-def test_the_last_sixth_of_the_training_file_validates_and_pixels_are_bytes_over_255(tmp_path, n, cut, suffix):
+def test_the_last_sixth_of_the_training_file_validates_and_pixels_are_bytes_over_255(
+        tmp_path, n, cut, suffix):
     train, labels, test, test_labels = write(tmp_path / "my digits", n, suffix=suffix)
     d = mnist.load(tmp_path / "my digits")
     assert (d.name, d.shape) == ("my digits", (3, 5))
@@ -184,7 +189,8 @@ def test_plain_and_packed_files_may_be_mixed(tmp_path):
 @pytest.mark.parametrize("which, array, other", [
     (1, np.zeros(11, np.uint8), 0), (3, np.zeros(5, np.uint8), 2), (2, np.zeros((4, 5, 3), np.uint8), 0),
     (0, np.zeros((12, 15), np.uint8), 0), (1, np.zeros((12, 1), np.uint8), 1),
-], ids=["too few labels", "too many test labels", "test images of another size", "images of two axes", "labels of two axes"])
+], ids=["too few labels", "too many test labels", "test images of another size", "images of two axes",
+        "labels of two axes"])
 def test_files_that_disagree_are_refused_by_name(tmp_path, which, array, other):
     write(tmp_path)
     (tmp_path / NAMES[which]).write_bytes(idx(array))
@@ -202,7 +208,7 @@ def test_only_mnists_own_bytes_are_called_mnist(tmp_path, monkeypatch):
     assert mnist.load(tmp_path).name == "idx"
 
 
-# Where it is looked for
+# Where it is found
 
 def test_a_directory_or_its_mnist_subdirectory_is_found(tmp_path):
     write(tmp_path / "a")
@@ -211,7 +217,7 @@ def test_a_directory_or_its_mnist_subdirectory_is_found(tmp_path):
     assert mnist.find(str(tmp_path / "b")) == tmp_path / "b" / "mnist"
 
 
-def test_the_directory_given_comes_before_npgan_data_and_that_before_the_cache(tmp_path, cache, monkeypatch):
+def test_a_named_directory_comes_before_npgan_data_and_that_before_the_cache(tmp_path, cache, monkeypatch):
     assert mnist.find() is None
     write(cache)
     assert mnist.find() == cache
@@ -219,22 +225,24 @@ def test_the_directory_given_comes_before_npgan_data_and_that_before_the_cache(t
     assert mnist.find() == cache
     write(tmp_path / "env" / "mnist")
     assert mnist.find() == tmp_path / "env" / "mnist"
-    write(tmp_path / "given")
-    assert mnist.find(tmp_path / "given") == tmp_path / "given"
+    write(tmp_path / "named")
+    assert mnist.find(tmp_path / "named") == tmp_path / "named"
 
 
-def test_a_given_directory_without_all_four_files_is_an_error_that_names_what_is_missing(tmp_path, cache, monkeypatch):
+def test_a_named_directory_without_all_four_files_is_an_error_that_names_what_is_missing(
+        tmp_path, cache, monkeypatch):
     write(cache)
     write(tmp_path / "env")
-    write(tmp_path / "given" / "mnist")
-    (tmp_path / "given" / "mnist" / NAMES[1]).unlink()
+    folder = tmp_path / "named" / "mnist"
+    write(folder)
+    (folder / NAMES[1]).unlink()
     monkeypatch.setenv("NPGAN_DATA", str(tmp_path / "env"))
     with pytest.raises(FileNotFoundError) as e:
-        mnist.load(tmp_path / "given")
-    assert str(tmp_path / "given" / "mnist") in str(e.value) and NAMES[1] in str(e.value) and NAMES[0] not in str(e.value)
+        mnist.load(tmp_path / "named")
+    assert str(folder) in str(e.value) and NAMES[1] in str(e.value) and NAMES[0] not in str(e.value)
     with pytest.raises(FileNotFoundError, match="nowhere"):
         mnist.load(tmp_path / "nowhere")
-    with pytest.raises(FileNotFoundError, match="^'': there is no such directory$"):
+    with pytest.raises(FileNotFoundError, match="^'': there is no such file or directory$"):
         mnist.load("")
 
 
@@ -247,7 +255,10 @@ def test_without_download_nothing_is_fetched_and_the_message_says_what_to_do():
 
 @pytest.fixture
 def mirrors(tmp_path, monkeypatch, serve):
-    """mirrors(first, second): each is a directory, or None for one that cannot be reached. Returns the addresses asked."""
+    """mirrors(first, second): each mirror is a directory, or None if it cannot be reached.
+
+    Returns the list of the addresses asked.
+    """
     def mirrors(*directories):
         def answer(url):
             base, _, name = url.rpartition("/")
@@ -295,7 +306,7 @@ def test_without_a_network_each_mirror_is_asked_once_and_one_sentence_says_what_
 
 # The real files
 
-@pytest.mark.skipif(REAL is None, reason="needs MNIST's four files: NPGAN_DATA is not set, or lacks them")
+@pytest.mark.skipif(REAL is None, reason="NPGAN_DATA is not set or does not have MNIST's four files")
 def test_the_real_files_are_mnist():
     d = mnist.load(REAL)
     assert (d.name, d.shape) == ("mnist", (28, 28))

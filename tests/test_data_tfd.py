@@ -1,4 +1,4 @@
-"""The Toronto Face Database's file, and the faces that stand in for it: good and hostile files, folds, and what is said without them."""
+"""The Toronto Face Database and its stand-ins: good and hostile files, folds, and messages."""
 
 import io
 import os
@@ -31,11 +31,11 @@ def no_environment(monkeypatch):
 
 @pytest.fixture(scope="module")
 def sio():
-    return pytest.importorskip("scipy.io", reason='needs SciPy, the extra "faces": it reads and writes .mat files')
+    return pytest.importorskip("scipy.io", reason='SciPy is not installed: the extra "faces"')
 
 
 def database(n=30, seed=0):
-    """The variables of a small file of the same structure: in each fold another share of the labelled images tests."""
+    """The variables of a small file in TFD's form. Each fold tests on other labelled images."""
     rng = np.random.default_rng(seed)
     images = rng.integers(256, size=(n, 48, 48), dtype=np.uint8)
     labels = rng.integers(1, 8, size=n)
@@ -43,7 +43,8 @@ def database(n=30, seed=0):
     folds = np.zeros((n, 5), np.uint8)
     for fold in range(5):
         folds[labels > 0, fold] = rng.permutation(np.arange((labels > 0).sum()) % 5).clip(2) - 1
-    return {"images": images, "folds": folds, "labs_ex": labels.astype(np.int16)[:, None], "labs_id": np.zeros((n, 1), np.int16)}
+    return {"images": images, "folds": folds, "labs_ex": labels.astype(np.int16)[:, None],
+            "labs_id": np.zeros((n, 1), np.int16)}
 
 
 @pytest.fixture
@@ -57,9 +58,10 @@ def save(sio, tmp_path):
 
 
 def olivetti(seed=0):
-    """400 images (64, 64), smooth, and the variable `faces` that holds them: a column an image, column by column."""
+    """400 smooth images (64, 64), and `faces`: each column is one image, column by column."""
     coarse = np.random.default_rng(seed).integers(256, size=(400, 8, 8), dtype=np.uint8)
-    images = np.stack([np.asarray(Image.fromarray(c).resize((64, 64), Image.Resampling.BICUBIC)) for c in coarse])
+    smooth = (Image.fromarray(c).resize((64, 64), Image.Resampling.BICUBIC) for c in coarse)
+    images = np.stack([np.asarray(image) for image in smooth])
     faces = np.zeros((4096, 400), np.uint8)
     for i, image in enumerate(images):
         faces[:, i] = [image[y, x] for x in range(64) for y in range(64)]
@@ -71,7 +73,7 @@ def picture(i=0, size=(48, 48), colours=()):
 
 
 def album(folder, people, each=1, suffix=".png"):
-    """Pictures person{p}/{i}.png, every one of another grey."""
+    """Pictures person{p}/{i}.png, each of another grey."""
     for p in range(people):
         (folder / f"person{p:02}").mkdir(parents=True, exist_ok=True)
         for i in range(each):
@@ -105,7 +107,8 @@ def test_a_folds_code_says_which_images_train_validate_and_test(save, fold, trai
 def test_numbers_stored_as_doubles_and_labels_in_a_row_are_read_the_same(save):
     file = database()
     expected = tfd.load(save(file))
-    found = tfd.load(save({"images": file["images"].astype(float), "folds": file["folds"].astype(float), "labs_ex": file["labs_ex"].T}))
+    doubles = {name: file[name].astype(float) for name in ("images", "folds")}
+    found = tfd.load(save({**doubles, "labs_ex": file["labs_ex"].T}))
     for a, b in zip(found[2:], expected[2:]):
         np.testing.assert_array_equal(a, b, strict=True)
 
@@ -162,11 +165,13 @@ def test_a_file_of_another_content_is_refused_with_what_was_found(save, variable
 
 @patient
 @given(st.data(), st.booleans())
-def test_a_changed_or_shortened_file_is_images_or_a_value_error_that_names_it(sio, tmp_path_factory, data, packed):
+def test_a_changed_or_shortened_file_is_images_or_a_value_error_that_names_it(
+        sio, tmp_path_factory, data, packed):
     out = io.BytesIO()
     sio.savemat(out, database(10), do_compression=packed)
     content = bytearray(out.getvalue())
-    heads = st.sampled_from([i for name in (b"images", b"folds", b"labs_ex", b"MATLAB") if (i := content.find(name)) >= 0])
+    places = [content.find(name) for name in (b"images", b"folds", b"labs_ex", b"MATLAB")]
+    heads = st.sampled_from([i for i in places if i >= 0])
     for _ in range(data.draw(st.integers(1, 4))):
         near = heads.flatmap(lambda i: st.integers(max(0, i - 60), min(i + 40, len(content) - 1)))
         content[data.draw(near | st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
@@ -175,32 +180,36 @@ def test_a_changed_or_shortened_file_is_images_or_a_value_error_that_names_it(si
     path = tmp_path_factory.mktemp("mat") / "x.mat"
     path.write_bytes(content)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")             # SciPy's own, of doubtful files
+        warnings.simplefilter("ignore")             # SciPy warns of doubtful files
         try:
             d = tfd.load(path)
         except ValueError as e:
             assert str(path) in str(e) and "\n" not in str(e)
         else:
-            assert all(x.shape[1:] == (2304,) and 0 <= x.min() and x.max() <= 1 and len(x) == len(y) for x, y in zip(d[2:5], d[5:]))
+            for x, labels in zip(d[2:5], d[5:]):
+                assert x.shape == (len(labels), 2304) and 0 <= x.min() and x.max() <= 1
 
 
 @pytest.mark.parametrize("packed", [False, True])
-@pytest.mark.parametrize("at, value", [(-39, 8), (8, 0), (9, 1)], ids=["complex, with no second part", "type 0", "type 258"])
-def test_an_array_at_which_scipys_reader_would_end_the_process_is_refused(sio, tmp_path, at, value, packed):
+@pytest.mark.parametrize("offset, value", [(-39, 8), (8, 0), (9, 1)],
+                         ids=["complex, with no second part", "type 0", "type 258"])
+def test_an_array_at_which_scipy_would_end_the_process_is_refused(sio, tmp_path, offset, value, packed):
     out = io.BytesIO()
     sio.savemat(out, database(10))
     content = bytearray(out.getvalue())
-    content[content.find(b"images") + at] = value
-    if packed:                                          # the file's one element more: the others as they are
+    content[content.find(b"images") + offset] = value
+    if packed:                                          # compress the first element, `images`, only
         size, = struct.unpack_from("<I", content, 132)
         element = zlib.compress(content[128:136 + size])
         content[128:136 + size] = struct.pack("<2I", 15, len(element)) + element
-    (tmp_path / "x.mat").write_bytes(content)
-    assert "images does not hold what it should" in refused(lambda: tfd.load(tmp_path / "x.mat"), tmp_path / "x.mat")
+    path = tmp_path / "x.mat"
+    path.write_bytes(content)
+    assert "images does not hold what it should" in refused(lambda: tfd.load(path), path)
 
 
 @patient
-@given(st.binary(max_size=300) | st.binary(max_size=300).map((b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM").__add__))
+@given(st.binary(max_size=300)
+       | st.binary(max_size=300).map((b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM").__add__))
 def test_arbitrary_bytes_are_no_mat_file(sio, tmp_path_factory, content):
     path = tmp_path_factory.mktemp("mat") / "x.mat"
     path.write_bytes(content)
@@ -208,7 +217,8 @@ def test_arbitrary_bytes_are_no_mat_file(sio, tmp_path_factory, content):
 
 
 @pytest.mark.parametrize("content", [
-    b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(512) + b"\x89HDF\r\n\x1a\n" + bytes(100), b"\x89HDF\r\n\x1a\n" + bytes(600)])
+    b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(512) + b"\x89HDF\r\n\x1a\n" + bytes(100),
+    b"\x89HDF\r\n\x1a\n" + bytes(600)])
 def test_format_7_3_is_refused_with_what_to_do(tmp_path, content):
     (tmp_path / tfd.TFD).write_bytes(content)
     assert "-v7" in refused(lambda: tfd.load(tmp_path), tmp_path / tfd.TFD)
@@ -243,8 +253,9 @@ def test_olivetti_images_are_upright_and_scaled_down_and_labelled_by_person(save
     assert (d.name, d.shape) == ("olivettifaces", (48, 48))
     rows = np.argsort(np.concatenate(d[5:]), kind="stable")            # the order within a person is kept
     found = np.concatenate(d[2:5])[rows].reshape(-1, 48, 48)
-    # The mean of each 4x4 pixels before and of each 3x3 after, which cover the same part of the face.
-    before, after = images.reshape(400, 16, 4, 16, 4).mean((2, 4)) / 255, found.reshape(400, 16, 3, 16, 3).mean((2, 4))
+    # A block of 4x4 pixels in 64x64 and one of 3x3 in 48x48 cover the same part of the face.
+    before = images.reshape(400, 16, 4, 16, 4).mean((2, 4)) / 255
+    after = found.reshape(400, 16, 3, 16, 3).mean((2, 4))
     np.testing.assert_allclose(after[:, 1:-1, 1:-1], before[:, 1:-1, 1:-1], atol=.03)
     assert np.abs(after - before.transpose(0, 2, 1)).max() > .3
 
@@ -254,7 +265,7 @@ def test_olivetti_images_are_upright_and_scaled_down_and_labelled_by_person(save
 def test_folds_keep_people_apart_and_test_on_each_person_once(seed, n, more):
     rng = np.random.default_rng(seed)
     people = rng.permutation(np.concatenate([np.arange(n), rng.integers(n, size=more)]))
-    folds = tfd._folds(people, seed)
+    folds = tfd._make_folds(people, seed)
     assert folds.shape == (n + more, 5)
     parts = [{code: set(people[folds[:, fold] == code].tolist()) for code in (1, 2, 3)} for fold in range(5)]
     for part in parts:
@@ -262,7 +273,7 @@ def test_folds_keep_people_apart_and_test_on_each_person_once(seed, n, more):
         assert n // 5 <= min(len(part[2]), len(part[3])) and max(len(part[2]), len(part[3])) <= -(-n // 5)
     for code in 2, 3:
         assert sorted(p for part in parts for p in part[code]) == list(range(n))
-    np.testing.assert_array_equal(tfd._folds(people, seed), folds)
+    np.testing.assert_array_equal(tfd._make_folds(people, seed), folds)
 
 
 def test_the_olivetti_folds_are_of_eight_people_each_and_a_function_of_the_seed(save):
@@ -271,7 +282,8 @@ def test_the_olivetti_folds_are_of_eight_people_each_and_a_function_of_the_seed(
     for fold, train, seed in (0, "train", 0), (1, "full", 0), (0, "train", 1):
         d = tfd.load(path, fold, train, seed)
         people = [set(labels.tolist()) for labels in d[5:]]
-        assert [len(x) for x in d[2:5]] == [10 * len(p) for p in people] == [320 if train == "full" else 240, 80, 80]
+        sizes = [320 if train == "full" else 240, 80, 80]
+        assert [len(x) for x in d[2:5]] == [10 * len(p) for p in people] == sizes
         assert (people[1] <= people[0]) == (train == "full") and not people[2] & (people[0] | people[1])
         tested.append(people[2])
     assert not tested[0] & tested[1] and tested[0] != tested[2]
@@ -293,7 +305,7 @@ def test_a_directory_of_images_is_split_by_folders_as_by_people(tmp_path, suffix
     (tmp_path / "some faces" / "a directory.png").mkdir()
     d = tfd.load(tmp_path / "some faces", 2)
     assert (d.name, d.shape) == ("some faces", (48, 48)) and [len(x) for x in d[2:5]] == [18, 6, 6]
-    greys = [np.round(x[:, 0] * 255).astype(int) for x in d[2:5]]               # each image is of one grey: 3 * person + i
+    greys = [np.round(x[:, 0] * 255).astype(int) for x in d[2:5]]           # all pixels are 3 * person + i
     assert sorted(np.concatenate(greys).tolist()) == list(range(30))
     people = [set((grey // 3).tolist()) for grey in greys]
     assert [len(p) for p in people] == [6, 2, 2] and not any(labels.any() for labels in d[5:])
@@ -308,8 +320,8 @@ def test_fewer_than_five_images_are_refused(tmp_path):
     assert "4 images found, expected at least 5" in refused(lambda: tfd.load(album(tmp_path, 4)), tmp_path)
 
 
-@pytest.mark.parametrize("size, box", [((96, 60), (18, 0, 78, 60)), ((60, 96), (0, 18, 60, 78)), ((48, 48), (0, 0, 48, 48)),
-                                       ((7, 7), (0, 0, 7, 7))])
+@pytest.mark.parametrize("size, box", [((96, 60), (18, 0, 78, 60)), ((60, 96), (0, 18, 60, 78)),
+                                       ((48, 48), (0, 0, 48, 48)), ((7, 7), (0, 0, 7, 7))])
 def test_the_central_square_is_kept_and_made_grey(tmp_path, size, box):
     image = picture(0, size, (3,))
     image.save(tmp_path / "x.png")
@@ -317,15 +329,16 @@ def test_the_central_square_is_kept_and_made_grey(tmp_path, size, box):
     grey = .299 * red + .587 * green + .114 * blue                              # ITU-R BT.601's luma
     expected = Image.fromarray(grey.astype("float32")).crop(box).resize((48, 48), Image.Resampling.LANCZOS)
     inner = np.s_[3:-3, 3:-3]                   # at the edge, the filter reaches beyond the square
-    np.testing.assert_allclose(tfd._picture(tmp_path / "x.png")[inner], np.asarray(expected)[inner], atol=2)
+    found = tfd._read_picture(tmp_path / "x.png")
+    np.testing.assert_allclose(found[inner], np.asarray(expected)[inner], atol=2)
 
 
 def test_an_image_is_turned_upright_as_its_camera_noted(tmp_path):
     image = picture()
     exif = Image.Exif()
-    exif[0x0112] = 6                                                            # the row 0 is the right-hand side
+    exif[0x0112] = 6                                                        # row 0 is the right-hand side
     image.save(tmp_path / "x.png", exif=exif)
-    np.testing.assert_array_equal(tfd._picture(tmp_path / "x.png"), np.rot90(np.asarray(image), -1))
+    np.testing.assert_array_equal(tfd._read_picture(tmp_path / "x.png"), np.rot90(np.asarray(image), -1))
 
 
 def encoded(form):
@@ -336,16 +349,18 @@ def encoded(form):
 
 @patient
 @given(st.data(), st.sampled_from(["PNG", "JPEG", "PPM"]))
-def test_a_changed_or_shortened_image_is_an_image_or_a_value_error_that_names_it(tmp_path_factory, data, form):
+def test_a_changed_or_shortened_image_is_an_image_or_a_value_error_that_names_it(
+        tmp_path_factory, data, form):
     content = bytearray(encoded(form))
     for _ in range(data.draw(st.integers(1, 4))):
-        content[data.draw(st.integers(0, min(60, len(content) - 1)) | st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+        where = st.integers(0, min(60, len(content) - 1)) | st.integers(0, len(content) - 1)
+        content[data.draw(where)] = data.draw(st.integers(0, 255))
     if data.draw(st.booleans()):
         del content[data.draw(st.integers(0, len(content))):]
     path = tmp_path_factory.mktemp("image") / "x.png"
     path.write_bytes(content)
     try:
-        found = tfd._picture(path)
+        found = tfd._read_picture(path)
     except ValueError as e:
         assert str(path) in str(e) and "\n" not in str(e)
     else:
@@ -356,7 +371,7 @@ def test_a_changed_or_shortened_image_is_an_image_or_a_value_error_that_names_it
 def test_an_image_without_its_second_half_is_refused(tmp_path, form):
     content = encoded(form)
     (tmp_path / "x.png").write_bytes(content[:len(content) // 2])
-    refused(lambda: tfd._picture(tmp_path / "x.png"), tmp_path / "x.png")
+    refused(lambda: tfd._read_picture(tmp_path / "x.png"), tmp_path / "x.png")
 
 
 def test_what_is_no_image_is_refused_by_name_and_so_are_other_formats(tmp_path):
@@ -371,11 +386,11 @@ def test_what_is_no_image_is_refused_by_name_and_so_are_other_formats(tmp_path):
 
 def test_more_than_eight_bits_are_refused_rather_than_cut(tmp_path):
     Image.fromarray(np.full((48, 48), 30000, np.uint16)).save(tmp_path / "x.png")
-    assert "8 bits" in refused(lambda: tfd._picture(tmp_path / "x.png"), tmp_path / "x.png")
+    assert "8 bits" in refused(lambda: tfd._read_picture(tmp_path / "x.png"), tmp_path / "x.png")
 
 
 def png(width, height):
-    """A PNG whose header announces so many pixels of 8-bit grey, and which holds a megabyte of packed zeros."""
+    """A PNG whose header says width x height of 8-bit grey, with a megabyte of zeros in it."""
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">2I5B", width, height, 8, 0, 0, 0, 0)) \
@@ -383,21 +398,22 @@ def png(width, height):
 
 
 @pytest.mark.parametrize("size", [(9000, 9000), (20000, 5000), (60000, 60000), (2**31 - 1, 2**31 - 1)])
-@pytest.mark.parametrize("make", [png, lambda w, h: b"P5 %d %d 255\n" % (w, h) + bytes(1 << 20)], ids=["PNG", "PGM"])
+@pytest.mark.parametrize("make", [png, lambda w, h: b"P5 %d %d 255\n" % (w, h) + bytes(1 << 20)],
+                         ids=["PNG", "PGM"])
 def test_images_of_absurd_size_are_refused_before_they_are_unpacked(tmp_path, make, size):
     (tmp_path / "x.png").write_bytes(make(*size))
     tracemalloc.start()
     try:
         with warnings.catch_warnings(record=True) as heard:
             warnings.simplefilter("always")
-            assert "pixels" in refused(lambda: tfd._picture(tmp_path / "x.png"), tmp_path / "x.png")
+            assert "pixels" in refused(lambda: tfd._read_picture(tmp_path / "x.png"), tmp_path / "x.png")
         assert not heard
         assert tracemalloc.get_traced_memory()[1] < 8 << 20
     finally:
         tracemalloc.stop()
 
 
-# Where it is looked for
+# Where it is found
 
 def test_the_database_comes_before_the_olivetti_faces_and_these_before_images(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match="nowhere"):
@@ -405,8 +421,9 @@ def test_the_database_comes_before_the_olivetti_faces_and_these_before_images(tm
     assert "Susskind" in refused(lambda: tfd.find(tmp_path), tmp_path, FileNotFoundError)
     monkeypatch.setenv("NPGAN_DATA", str(tmp_path))
     album(tmp_path, 5)
-    assert tfd.find(tmp_path) == tmp_path and tfd.find() is None                # images only where they are asked for
-    for part in "olivetti/olivettifaces.mat", "olivettifaces.mat", "TFD/TFD_48x48.mat", "tfd/TFD_48x48.mat", "TFD_48x48.mat":
+    assert tfd.find(tmp_path) == tmp_path and tfd.find() is None            # images only in a named directory
+    for part in ("olivetti/olivettifaces.mat", "olivettifaces.mat",
+                 "TFD/TFD_48x48.mat", "tfd/TFD_48x48.mat", "TFD_48x48.mat"):
         (tmp_path / part).parent.mkdir(exist_ok=True)
         (tmp_path / part).write_bytes(b"")
         assert tfd.find() == tfd.find(str(tmp_path)) == tfd.find(tmp_path / part) == tmp_path / part
@@ -422,21 +439,24 @@ def test_without_the_database_one_sentence_says_whom_to_ask_and_what_else_will_d
     refused(lambda: tfd.load(""), "''", FileNotFoundError)
 
 
-@pytest.mark.parametrize("fold, train, words", [(5, "train", "fold = 5"), (-1, "train", "fold = -1"), (0, "test", "train = 'test'")])
+@pytest.mark.parametrize("fold, train, words", [
+    (5, "train", "fold = 5"), (-1, "train", "fold = -1"), (0, "test", "train = 'test'")])
 def test_a_fold_or_part_that_is_not_there_is_refused(fold, train, words):
     refused(lambda: tfd.load(fold=fold, train=train), words)
 
 
 # The real files
 
-@pytest.mark.skipif(REAL is None, reason="needs TFD_48x48.mat or olivettifaces.mat: NPGAN_DATA is not set, or lacks them")
+@pytest.mark.skipif(REAL is None, reason="NPGAN_DATA is not set or has neither of the .mat files")
 def test_the_real_files_are_faces(sio):
     d = tfd.load(REAL)
     assert d.name in ("tfd", "olivetti") and d.shape == (48, 48)
     if d.name == "olivetti":
         assert [len(x) for x in d[2:5]] == [240, 80, 80]
     mean = np.concatenate(d[2:5]).mean(0).reshape(48, 48)
-    # A face is like its mirror image, and unlike itself upside down or transposed; its eyes are darker than its cheeks.
-    assert np.corrcoef(mean.ravel(), mean[:, ::-1].ravel())[0, 1] > .9
-    assert np.corrcoef(mean.ravel(), mean[::-1].ravel())[0, 1] < .5 and np.corrcoef(mean.ravel(), mean.T.ravel())[0, 1] < .8
+    # A face resembles its mirror image, but not itself upside down or transposed. The eyes are
+    # darker than the cheeks.
+    mirrored, flipped, transposed = (np.corrcoef(mean.ravel(), other.ravel())[0, 1]
+                                     for other in (mean[:, ::-1], mean[::-1], mean.T))
+    assert mirrored > .9 and flipped < .5 and transposed < .8
     assert mean[:24].min(axis=0).mean() < mean[24:40].min(axis=0).mean()

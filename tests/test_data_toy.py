@@ -1,4 +1,4 @@
-"""The toy distributions: what is drawn follows the density that is stated, and the modes are where the protocol puts them."""
+"""The toy distributions: samples follow the density; the modes are those of the protocol."""
 
 import itertools
 
@@ -24,18 +24,19 @@ def test_samples_are_a_function_of_the_seed_in_float32_inside_the_extent(name):
 
 @pytest.mark.parametrize("name", TOYS)
 def test_the_density_integrates_to_one_and_gives_each_cell_its_share_of_the_samples(name):
-    """One cell of a coarse grid holds a binomial number of samples, of probability the integral of the density over it."""
+    """The number of samples in a cell of a coarse grid is binomial.
+
+    Its probability is the integral of the density over the cell.
+    """
     data = TOYS[name]()
     d, (low, high) = data.centres.shape[1], data.extent
     fine, cells, n = (4000, 40, 100_000) if d == 1 else (120, 12, 100_000)
-    if name in ("ring", "grid"):                                       # their modes are too narrow for a grid over everything
-        c, low, high = data.centres[3], -6 * data.sd, 6 * data.sd
-        x = data.sample(n, 0) - c
-        shift = c
-    else:
-        x, shift = data.sample(n, 0), 0
-    at = low + (np.arange(fine) + .5) / fine * (high - low)
-    points = np.stack(np.meshgrid(*[at] * d, indexing="ij"), axis=-1).reshape(-1, d)
+    x, shift = data.sample(n, 0), 0
+    if name in ("ring", "grid"):                    # these modes are narrow: the grid covers one of them
+        shift, low, high = data.centres[3], -6 * data.sd, 6 * data.sd
+        x = x - shift
+    axis = low + (np.arange(fine) + .5) / fine * (high - low)
+    points = np.stack(np.meshgrid(*[axis] * d, indexing="ij"), axis=-1).reshape(-1, d)
     p = data.density(points + shift).reshape([fine] * d) * ((high - low) / fine) ** d
     assert p.sum() == pytest.approx(1 / len(data.modes) if name in ("ring", "grid") else 1, rel=2e-3)
     expected = n * p.reshape([cells, fine // cells] * d).sum(axis=tuple(range(1, 2 * d, 2)))
@@ -46,12 +47,15 @@ def test_the_density_integrates_to_one_and_gives_each_cell_its_share_of_the_samp
 
 def test_the_modes_are_those_of_the_published_protocol():
     ring, grid = toy.ring(), toy.grid()
-    assert len(np.unique(np.round(ring.modes, 9), axis=0)) == 8 and ring.sd == .01 and ring.modes[0] == pytest.approx((1, 0))
+    assert len(np.unique(np.round(ring.modes, 9), axis=0)) == 8
+    assert ring.sd == .01 and ring.modes[0] == pytest.approx((1, 0))
     np.testing.assert_allclose(np.linalg.norm(ring.modes, axis=1), 1)
-    assert sorted(map(tuple, grid.modes)) == sorted(itertools.product((-4, -2, 0, 2, 4), repeat=2)) and grid.sd == .05
+    lattice = itertools.product((-4, -2, 0, 2, 4), repeat=2)
+    assert sorted(map(tuple, grid.modes)) == sorted(lattice) and grid.sd == .05
     for data, modes in ((ring, 8), (grid, 25)):
         covered = metrics.coverage(data.sample(20_000, 0), data.modes, data.sd)
-        assert covered.modes == modes and covered.high_quality == pytest.approx(1 - np.exp(-4.5), abs=.004) and covered.reverse_kl < .002
+        assert covered.modes == modes and covered.reverse_kl < .002
+        assert covered.high_quality == pytest.approx(1 - np.exp(-4.5), abs=.004)
     assert all(TOYS[name]().modes is None for name in ("uniform", "line", "moons", "spiral", "swiss-roll"))
 
 

@@ -306,9 +306,9 @@ def test_without_mnist_auto_says_so_and_labels_everything_as_rendered_digits(tmp
 
     def missing(*args, **kwargs):
         raise OSError("MNIST is not here")
-    few = module.glyphs.load(n=700)
-    monkeypatch.setattr(module.mnist, "load", missing)
-    monkeypatch.setattr(module.glyphs, "load", lambda: few)
+    few = module.digits.glyphs.load(n=700)
+    monkeypatch.setattr(module.digits.mnist, "load", missing)
+    monkeypatch.setattr(module.digits.glyphs, "load", lambda: few)
     module.main(module.parser().parse_args(["--epochs", "1", "--out", str(tmp_path), "--quiet"]))
     assert "trains on the rendered digits, not on MNIST" in capsys.readouterr().out
     assert json.loads((tmp_path / "result.json").read_text())["dataset"] == "rendered digits"

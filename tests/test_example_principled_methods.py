@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from npgan import backend
+from npgan.data import Images
 from npgan.layers import Linear, Tanh
 from npgan.net import Net
 from npgan.optim import Momentum
@@ -255,7 +256,7 @@ def test_a_value_that_is_not_finite_names_the_new_d_and_its_iteration(data, tmp_
     (("--noise", "0"), "--noise: '0' is not a number > 0"),
     (("--iterations", "x"), "--iterations: 'x' is not an integer >= 1"),
     (("--out", ""), '--out "": name a folder'),
-    (("--data", "/nowhere"), "/nowhere: there is no such directory"),
+    (("--data", "/nowhere"), "/nowhere: there is no such file or directory"),
 ])
 def test_a_wrong_option_gets_one_clear_message_and_status_2(args, words):
     done = shell(*args)
@@ -273,15 +274,15 @@ def test_data_that_make_no_minibatch_or_are_not_what_was_asked_for_are_refused(d
 
 def test_auto_falls_back_to_the_rendered_digits_and_says_so(monkeypatch, capsys):
     module = example()
-    digits = module.mnist.Images("digits", (1, 1), *[np.zeros((1, 1), "float32")] * 3, *[np.zeros(1, np.uint8)] * 3)
-    monkeypatch.setattr(module.glyphs, "load", lambda: digits)
+    images = Images("glyphs", (1, 1), *[np.zeros((1, 1), "float32")] * 3, *[np.zeros(1, np.uint8)] * 3)
+    monkeypatch.setattr(module.digits.glyphs, "load", lambda: images)
 
     def nowhere(data):
         raise FileNotFoundError("MNIST was not found")
 
-    monkeypatch.setattr(module.mnist, "load", nowhere)
-    assert module.load("auto")[0] == module.load("glyphs")[0] == "digits"
-    assert "MNIST was not found\nSo this run is on the rendered digits" in capsys.readouterr().out
+    monkeypatch.setattr(module.digits.mnist, "load", nowhere)
+    assert module.load("auto")[0] == module.load("glyphs")[0] == "rendered digits"
+    assert "MNIST was not found\nSo this run trains on the rendered digits, not on MNIST." in capsys.readouterr().out
     for what in ("mnist", "/nowhere"):
         with pytest.raises(FileNotFoundError):
             module.load(what)

@@ -1,25 +1,28 @@
-"""CIFAR-10's colour images, from the binary version of the data set (never the pickled one), and global contrast normalisation.
+"""CIFAR-10: find, download, check, split and normalise its colour images.
 
-A batch is a file of records of 3,073 bytes, and nothing else: a label, then the levels of red, of green and of blue, each 32 rows
-of 32 from the top. So an image is (3, 32, 32), flat in a row of 3,072. Data: A. Krizhevsky, "Learning multiple layers of features
-from tiny images", 2009.
+This module reads the binary version of the data set, never the pickled one. A batch file holds
+records of 3,073 bytes and nothing else. A record is a label, then the red, the green and the
+blue levels, each 32 rows of 32 from the top: an image is (3, 32, 32) in a row of 3,072.
+Data: A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009.
+
+npgan/data/__init__.py has `Images`, which `load` returns. Their pixels are not normalised;
+networks that expect normalised images need `gcn`.
 """
 
 import gzip
 import hashlib
 import math
-import os
 import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from npgan.data import Images, cache, retrieve
+from npgan.data import Images, cache, locate, retrieve
 
 SHAPE = 3, 32, 32
 CLASSES = "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"
-# Five batches to train on, one to test: the MD5 of each file as published. Each holds this many records.
+# The MD5 of each file as published: five batches to train on and one to test.
 FILES = {
     "data_batch_1.bin": "5dd7e06a14cb22eb9f671a540d1b7c25",
     "data_batch_2.bin": "5ea93a67294ea407fff1d09f752e9692",
@@ -28,43 +31,45 @@ FILES = {
     "data_batch_5.bin": "53f37980c15c3d472c316c40844f3f0d",
     "test_batch.bin": "803d5f7f4d78ea53de84dbe85f74fb6d",
 }
-RECORDS, RECORD = 10_000, 1 + math.prod(SHAPE)
+RECORDS = 10_000                        # in each batch
+RECORD_BYTES = 1 + math.prod(SHAPE)
 ARCHIVE = "cifar-10-binary.tar.gz"
 SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"       # of the archive
 URL = f"https://www.cs.toronto.edu/~kriz/{ARCHIVE}"
-ADVICE = f"fetch {URL} and pass it, or the directory it unpacks to (--data PATH), or set NPGAN_DATA to the directory that has it"
+FOLDERS = ".", "cifar-10-batches-bin", "cifar10"
+CACHED = f"cifar10/{ARCHIVE}"
+ADVICE = (f"fetch {URL} and pass it, or the directory it unpacks to (--data PATH), "
+          "or set NPGAN_DATA to the directory that has it")
 
 
 def find(data=None, partial=False):
-    """The archive, or the directory of batches: `data` itself or in it, else in NPGAN_DATA's directory, else in the user's cache.
+    """The archive or folder of batches: `data`, else NPGAN_DATA, else the user's cache.
 
-    All six files, if any of these places has them; else, where `data` is given or `partial` is asked for, the directory with some
-    of the five training batches. None where there is none; FileNotFoundError where `data` is given and has none.
+    A place with all six files precedes a directory with some of the training batches. Such a
+    directory is returned only if `data` names it or `partial` is true. Returns None if `data`
+    is None and nothing is found. Raises FileNotFoundError if `data` has no training batch.
     """
-    given = data if data is not None else os.environ.get("NPGAN_DATA")
-    place = Path(os.path.expanduser(given)) if given else None
-    if data is not None and not (place and place.exists()):
-        raise FileNotFoundError(f"{data or repr('')}: there is no such file or directory")
-    folders = [place / part for part in ("", "cifar-10-batches-bin", "cifar10")] if place else []
-    places = [place] if place and place.is_file() else [*folders, *(folder / ARCHIVE for folder in folders)]
-    if data is None:
-        places.append(cache("cifar10", ARCHIVE))
-    for place in places:
-        if place.is_file() or set(FILES) <= set(_files(place)):
-            return place
-    if partial or data is not None:
-        best = max(folders, key=lambda folder: len(_training(folder)), default=None)
-        if best is not None and _training(best):
-            return best
+    place = locate(data, [*FOLDERS, *(f"{folder}/{ARCHIVE}" for folder in FOLDERS)], _count, CACHED)
+    if place and (partial or data is not None or _count(place) == len(FILES)):
+        return place
     if data is None:
         return None
-    pickled = any((folder / "data_batch_1").exists() or (folder.parent / "cifar-10-batches-py").exists() for folder in folders)
-    raise FileNotFoundError(f"{data}: neither {ARCHIVE} nor any of data_batch_1.bin to data_batch_5.bin is in this directory"
-                            f"{', but the pickled version, which is not read' if pickled else ''}: {ADVICE}")
+    pickled = [f"{folder}/data_batch_1" for folder in FOLDERS]
+    pickled += "cifar-10-batches-py", "../cifar-10-batches-py"
+    hint = ", but the pickled version, which is not read" if locate(data, pickled, Path.exists) else ""
+    raise FileNotFoundError(f"{data}: neither {ARCHIVE} nor any of data_batch_1.bin to data_batch_5.bin "
+                            f"is in this directory{hint}: {ADVICE}")
 
 
-def _files(folder):
-    """The batches in a directory by name; for want of the whole test batch, a part of it (test_batch*.bin)."""
+def _count(place):
+    """The number of training batches; six for the archive or a folder with all six files."""
+    batches = _batch_files(place)
+    complete = place.is_file() or set(FILES) <= set(batches)
+    return len(FILES) if complete else len(_training(batches))
+
+
+def _batch_files(folder):
+    """{name: path} of the batches in a folder. test_batch*.bin is a part of the test batch."""
     found = {name: folder / name for name in FILES if (folder / name).is_file()}
     if "test_batch.bin" not in found:
         found |= {file.name: file for file in sorted(folder.glob("test_batch*.bin"))[:1] if file.is_file()}
@@ -72,88 +77,103 @@ def _files(folder):
 
 
 def _training(names):
-    names = _files(names) if isinstance(names, Path) else names
     return [name for name in names if name.startswith("data_batch_")]
 
 
 def fetch():
-    """Fetches the archive into the user's cache, and returns its path. OSError, saying what to do instead, where that fails."""
+    """Download the archive into the user's cache and return its path; OSError if that fails."""
     try:
-        return retrieve(URL, SHA256, cache("cifar10", ARCHIVE))
+        return retrieve(URL, SHA256, cache(CACHED))
     except OSError as e:
-        raise OSError(f"CIFAR-10 was not found, and {ARCHIVE} could not be downloaded ({e}): {_advice()}") from e
+        raise OSError(f"CIFAR-10 was not found, and {ARCHIVE} could not be downloaded ({e}): "
+                      f"{_advice()}") from e
 
 
 def _advice():
-    some = find(partial=True)
-    return f"pass {some} (--data DIR) to train on the batches that it has, or {ADVICE}" if some else ADVICE
+    folder = find(partial=True)
+    if folder is None:
+        return ADVICE
+    return f"pass {folder} (--data DIR) to train on the batches that it has, or {ADVICE}"
 
 
 def load(data=None, download=True, partial=False):
-    """The images as `Images` of shape (3, 32, 32), pixels in [0, 1]: the last fifth of the training batches validates (40,000 + 10,000).
+    """The images as `Images` of shape (3, 32, 32). The last fifth of the batches validates.
 
-    From what `find(data, partial)` gives; else downloaded, or FileNotFoundError without `download`. A directory with some of the
-    batches is taken where it is named by `data`, or with `partial`; then the name says how many images there are, and the test set
-    may be empty. Named "cifar10" only if the files hold CIFAR-10's own bytes. ValueError, naming the file, for any other content.
+    CIFAR-10 gives 40,000 + 10,000 training and validation images and is named "cifar10". Data
+    with other bytes are named after their file or directory. The files are where `find(data,
+    partial)` finds them; otherwise they are downloaded, or FileNotFoundError is raised if
+    `download` is False. If batches are missing, the name gives the number of images, and the
+    test set may be empty. Raises ValueError for any other content.
     """
     place = find(data, partial)
     if place is None:
         if not download:
             raise FileNotFoundError(f"CIFAR-10 was not found: {_advice()}")
         place = fetch()
-    batches = _unpack(place) if place.is_file() else {name: _read(file) for name, file in _files(place).items()}
-    whole = set(FILES) <= set(batches)
-    records = {name: _records(place / name, batch, whole) for name, batch in batches.items()}
-    train = [records[name] for name in _training(records)]
-    test = [records[name] for name in records if name not in _training(records)]
-    pixels, labels = _join(train)
-    test_pixels, test_labels = _join(test)
+    if place.is_file():
+        batches = _read_archive(place)
+    else:
+        batches = {name: _read_batch(file) for name, file in _batch_files(place).items()}
+    complete = set(FILES) <= set(batches)
+    records = {name: _parse_records(place / name, batch, complete) for name, batch in batches.items()}
+    training = _training(records)
+    pixels, labels = _join([records[name] for name in training])
+    test_pixels, test_labels = _join([records[name] for name in records if name not in training])
     if len(pixels) < 2:
         raise ValueError(f"{place}: 1 training image found, expected at least 2, to train on and to validate")
-    name = "cifar10" if _published(batches) else f"{place.resolve().name} (in CIFAR-10's form)"
-    if not whole:
-        name += f", {len(pixels):,} of {5 * RECORDS:,} training images, {len(test_pixels):,} of {RECORDS:,} test images"
+    name = "cifar10" if _is_published(batches) else f"{place.resolve().name} (in CIFAR-10's form)"
+    if not complete:
+        name += (f", {len(pixels):,} of {5 * RECORDS:,} training images, "
+                 f"{len(test_pixels):,} of {RECORDS:,} test images")
     cut = len(pixels) * 4 // 5
-    return Images(name, SHAPE, pixels[:cut], pixels[cut:], test_pixels, labels[:cut], labels[cut:], test_labels)
+    return Images(name, SHAPE, pixels[:cut], pixels[cut:], test_pixels,
+                  labels[:cut], labels[cut:], test_labels)
 
 
-def _read(file):
-    size, most = file.stat().st_size, RECORDS * RECORD
-    if size > most:
-        raise ValueError(f"{file}: {size:,} bytes found, expected {most:,}, which are {RECORDS:,} records")
+def _read_batch(file):
+    """The bytes of a batch file. Raises ValueError before it reads a file that is too large."""
+    size, max_bytes = file.stat().st_size, RECORDS * RECORD_BYTES
+    if size > max_bytes:
+        raise ValueError(f"{file}: {size:,} bytes found, expected {max_bytes:,} ({RECORDS:,} records)")
     return file.read_bytes()
 
 
-def _records(file, batch, whole):
-    """The records (n, 3073) in the bytes of one batch; in a `whole` data set there are 10,000."""
-    n, rest = divmod(len(batch), RECORD)
-    if rest or n == 0 or n > RECORDS or whole and n < RECORDS:
-        expected = f"{RECORDS * RECORD:,}" if whole else f"a multiple of {RECORD:,} up to {RECORDS * RECORD:,}"
-        raise ValueError(f"{file}: {len(batch):,} bytes found, expected {expected}: the file is cut short, or is no batch of CIFAR-10's")
-    records = np.frombuffer(batch, np.uint8).reshape(n, RECORD)
+def _parse_records(file, batch, complete):
+    """The records (n, 3073) in the bytes of one batch. A complete data set needs n = 10,000."""
+    n, rest = divmod(len(batch), RECORD_BYTES)
+    if rest or n == 0 or n > RECORDS or complete and n < RECORDS:
+        expected = f"{RECORDS * RECORD_BYTES:,}"
+        if not complete:
+            expected = f"a multiple of {RECORD_BYTES:,} up to {expected}"
+        raise ValueError(f"{file}: {len(batch):,} bytes found, expected {expected}: "
+                         "the file is cut short, or is no batch of CIFAR-10's")
+    records = np.frombuffer(batch, np.uint8).reshape(n, RECORD_BYTES)
     wrong = np.flatnonzero(records[:, 0] >= len(CLASSES))
     if len(wrong):
-        raise ValueError(f"{file}: record {wrong[0]} has the label {records[wrong[0], 0]}, expected 0 to {len(CLASSES) - 1}")
+        raise ValueError(f"{file}: record {wrong[0]} has the label {records[wrong[0], 0]}, "
+                         f"expected 0 to {len(CLASSES) - 1}")
     return records
 
 
 def _join(parts):
-    """Pixels (n, 3072) and labels (n,) of several batches' records."""
+    """The pixels (n, 3072) and the labels (n,) in the records of several batches."""
     ends = np.cumsum([0] + [len(part) for part in parts])
-    pixels, labels = np.empty((ends[-1], RECORD - 1), np.float32), np.empty(ends[-1], np.uint8)
+    pixels = np.empty((ends[-1], RECORD_BYTES - 1), np.float32)
+    labels = np.empty(ends[-1], np.uint8)
     for part, start, end in zip(parts, ends, ends[1:]):
         np.divide(part[:, 1:], 255, out=pixels[start:end], dtype=np.float32)
         labels[start:end] = part[:, 0]
     return pixels, labels
 
 
-def _published(batches):
-    """Whether each file that has a published sum agrees with it; a part of the test batch has none."""
-    return all(hashlib.md5(batch, usedforsecurity=False).hexdigest() == FILES[name] for name, batch in batches.items() if name in FILES)
+def _is_published(batches):
+    """Whether each batch has its published MD5. There is none for a part of the test batch."""
+    return all(hashlib.md5(batch, usedforsecurity=False).hexdigest() == FILES[name]
+               for name, batch in batches.items() if name in FILES)
 
 
-class _Bounded:
-    """A stream that may give so many bytes and no more: a few bytes, packed twice, unpack to any number."""
+class _LimitedReader:
+    """A stream that raises ValueError after `left` bytes: no archive may unpack to any size."""
 
     def __init__(self, stream, left):
         self.stream, self.left = stream, left
@@ -166,26 +186,33 @@ class _Bounded:
         return chunk
 
 
-def _unpack(archive):
-    """The six batches by name in the archive, plain or packed with gzip: members known by name and size, read and never written."""
-    batches, most = {}, RECORDS * RECORD
+def _read_archive(archive):
+    """{name: bytes} of the six batches in the archive: a tar file, plain or with gzip.
+
+    Members are chosen by name and size and read into memory. Nothing is written to the disk.
+    """
+    batches, max_bytes = {}, RECORDS * RECORD_BYTES
     with open(archive, "rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
+        compressed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
-        stream = _Bounded(gzip.GzipFile(fileobj=file) if packed else file, most * len(FILES) + (16 << 20))
+        stream = gzip.GzipFile(fileobj=file) if compressed else file
+        stream = _LimitedReader(stream, max_bytes * len(FILES) + (16 << 20))
         try:
             with tarfile.open(fileobj=stream, mode="r|", bufsize=1 << 16) as tar:
                 for _ in range(100):
                     if (member := tar.next()) is None:
                         break
                     name = PurePosixPath(member.name).name
-                    if name in FILES and member.isreg():
-                        if name in batches or not 0 <= member.size <= most:
-                            raise ValueError(f"{name} is in it {'twice' if name in batches else f'with {member.size:,} bytes'}")
-                        batches[name] = tar.extractfile(member).read()
+                    if name not in FILES or not member.isreg():
+                        continue
+                    if name in batches:
+                        raise ValueError(f"{name} is in it twice")
+                    if not 0 <= member.size <= max_bytes:
+                        raise ValueError(f"{name} is in it with {member.size:,} bytes")
+                    batches[name] = tar.extractfile(member).read()
                 else:
                     raise ValueError("it has more than 100 members")
-            while stream.read(1 << 16):        # to the end, where gzip compares its checksum
+            while stream.read(1 << 16):         # to the end, where gzip compares the checksum
                 pass
         except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, RecursionError) as e:
             raise ValueError(f"{archive}: not CIFAR-10's archive, or damaged ({e}): {ADVICE}") from e
@@ -195,27 +222,32 @@ def _unpack(archive):
     return {name: batches[name] for name in FILES}
 
 
-# --- Global contrast normalisation: the form in which the paper's networks see the images -----------------------------------
+# --- Global contrast normalisation: the paper's networks see the images in this form ----------
 
-SCALE = 55.     # the authors'
+SCALE = 55.     # in the authors' configuration
 
 
 def contrast(x, scale=SCALE):
-    """Each image's mean and its norm about that mean, both (n, 1), of images x (n, d) in [0, 1].
+    """Each image's mean and the norm of image - mean, both (n, 1), for images x (n, d).
 
-    The norm of an image of nearly no contrast, less than one pixel's one level of 255 makes, is given as `scale`: gcn leaves it alone.
+    A norm below 1e-3 is returned as `scale`, so that gcn does not amplify rounding errors. One
+    pixel that differs from the others by 1/255 makes a larger norm.
     """
     mean = x.mean(axis=1, keepdims=True)
     norm = np.empty_like(mean)
-    for rows in range(0, len(x), 1000):
-        centred = x[rows:rows + 1000] - mean[rows:rows + 1000]
-        norm[rows:rows + 1000, 0] = np.sqrt(np.vecdot(centred, centred))
+    for start in range(0, len(x), 1000):
+        rows = slice(start, start + 1000)
+        centred = x[rows] - mean[rows]
+        norm[rows, 0] = np.sqrt(np.vecdot(centred, centred))
     norm[norm < 1e-3] = scale
     return mean, norm
 
 
 def gcn(x, scale=SCALE, out=None):
-    """y = scale (x - mean) / norm: images x (n, d) of mean 0 and norm `scale` (the authors' configuration: 55). In place with out=x."""
+    """y = scale (x - mean) / norm: images of mean 0 and norm `scale`, from images x (n, d).
+
+    The result is in `out`, which may be x.
+    """
     mean, norm = contrast(x, scale)
     out = np.subtract(x, mean, out=out)
     out *= scale / norm
@@ -223,11 +255,13 @@ def gcn(x, scale=SCALE, out=None):
 
 
 def ungcn(y, mean=.5, norm=None, scale=SCALE):
-    """x = mean + norm y / scale: from normalised images to pixels, the inverse of gcn with the mean and norm of contrast(x).
+    """x = mean + norm y / scale: pixels from normalised images y (n, d).
 
-    Generated samples have no mean and norm of their own. Left out, they are what the authors' figure has: 1/2 grey stands for 0, and
-    the largest |y| of all images given is black or white. So pass the samples and the training images beside them together. A norm
-    of your own, as the median of the training set's, shows more contrast; what then leaves [0, 1] is to be clipped, as plots do.
+    With the mean and norm that contrast(x) gives, ungcn is the inverse of gcn. Generated
+    samples have no mean and norm. The defaults show them as the authors' figure does: 0 is
+    mid-grey, and the largest |y| of all images passed is black or white. So pass samples and
+    the training images beside them in one call. The training set's median norm shows more
+    contrast; clip the values that it puts outside [0, 1].
     """
     if norm is None:
         norm = scale / 2 / (np.abs(y).max(initial=0) or 1)

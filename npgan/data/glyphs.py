@@ -1,12 +1,18 @@
-"""Rendered digits: 28x28 grey handwriting-like digits that need no download, in MNIST's form.
+"""Rendered digits: they have MNIST's form, look handwritten and need no download.
 
-The pen's path of a printed digit is its outline thinned to a line, one path for each digit of each font that matplotlib
-ships. A field holds every point's distance d to that path, and an image is one look-up in it along warped coordinates,
+The outline of a printed digit, thinned to a line, is the path of a pen. There is one path for
+each digit of each font that matplotlib has. A field d holds the distance of every point to a
+path. An image looks up the field at warped coordinates s:
 
-    image(u) = clip(1/2 + (w(u) - d(s(u))) / blur, 0, 1),     s(u) = A u + b + sum_k c_k waves_k(u),     u = (x, y)
+    image(u) = clip(1/2 + (w(u) - d(s(u))) / blur, 0, 1),   u = (x, y)
+    s(u) = A u + b + sum_k c_k waves_k(u)
 
-where A and b turn, slant, stretch and shift the digit, the waves bend it, and w, half the width of the pen's line, swells
-along it in the same way. So the three maps s_x, s_y and w of all pixels are one matrix product a minibatch of images.
+A and b turn, slant, stretch and shift the digit, and the waves bend it. w is half the width of
+the line, a constant plus a sum of the same waves. So s_x, s_y and w of all pixels are one
+matrix product for each block of images.
+
+npgan/data/__init__.py has `Images`, which `load` returns. These digits do not replace MNIST in
+results: scores on them are not comparable.
 """
 
 import os
@@ -17,22 +23,29 @@ import numpy as np
 
 from npgan.data import Images, cache
 
-VERSION = 1          # of the pictures: part of the cached file's name, to be raised with every change that alters a pixel
-SIZE, BOX = 28, 20   # MNIST's: a digit fits a box of 20x20 pixels amid 28x28
-FINE = 4             # points of a distance field to a pixel, along each axis
-REACH = 4            # pixels: distances are exact up to here, beyond the edge of the widest line
+VERSION = 1                     # in the cached file's name; raise it with every change of a pixel
+SIZE, BOX = 28, 20              # pixels: as in MNIST, a digit fits a box of 20x20 in the middle of 28x28
+POINTS_PER_PIXEL = 4            # of a distance field, along each axis
+REACH = 4                       # pixels: distances are exact up to here; the widest line is thinner
 
-# Text fonts with upright or slanted lining digits. Left out of those that matplotlib ships: cmmi10 (old-style digits, which sink
-# below the line), cmex10 and cmsy10 (other symbols stand in the digits' places), the Display, NonUni and Siz fonts (no digits),
-# LastResort (boxes), DejaVu Sans Mono (its zero has a dot in it) and cmti10 (its 3 curls into an 8, its 7 looks like an n).
-FONTS = ("DejaVuSans", "DejaVuSans-Oblique", "DejaVuSans-Bold", "DejaVuSerif", "DejaVuSerif-Italic", "DejaVuSerif-Bold",
-         "STIXGeneral", "STIXGeneralItalic", "STIXGeneralBol", "STIXGeneralBolIta", "cmb10", "cmr10", "cmss10", "cmtt10")
-# With these the 1 is written as most hands write it, a plain stroke: the bar |.
-STICKS = {"DejaVuSans", "DejaVuSans-Oblique", "DejaVuSans-Bold", "DejaVuSerif-Bold", "STIXGeneral", "STIXGeneralBolIta"}
+# Text fonts with upright or slanted lining digits. Not all fonts of matplotlib will do. cmmi10
+# has old-style digits, which go below the line. cmex10 and cmsy10 have other symbols in the
+# digits' places. The Display, NonUni and Siz fonts have no digits, and LastResort has boxes.
+# DejaVu Sans Mono has a dot in its 0. In cmti10 the 3 looks like an 8 and the 7 like an n.
+FONTS = ("DejaVuSans", "DejaVuSans-Oblique", "DejaVuSans-Bold",
+         "DejaVuSerif", "DejaVuSerif-Italic", "DejaVuSerif-Bold",
+         "STIXGeneral", "STIXGeneralItalic", "STIXGeneralBol", "STIXGeneralBolIta",
+         "cmb10", "cmr10", "cmss10", "cmtt10")
+# In these fonts a bar | replaces the 1, because most people write a 1 as a plain stroke.
+BAR_FONTS = {"DejaVuSans", "DejaVuSans-Oblique", "DejaVuSans-Bold", "DejaVuSerif-Bold", "STIXGeneral",
+             "STIXGeneralBolIta"}
 
 
 def outlines():
-    """The printed digits (fonts, 10, S, S) as bool, S = SIZE * FINE: each as large as its box allows, amid a margin."""
+    """The printed digits as bool (fonts, 10, S, S) with S = SIZE * POINTS_PER_PIXEL.
+
+    Each digit is as large as the box in the middle allows.
+    """
     import matplotlib
     from matplotlib.font_manager import FontProperties
     from matplotlib.path import Path as Contour
@@ -41,28 +54,33 @@ def outlines():
     folder = Path(matplotlib.get_data_path(), "fonts", "ttf")
     fonts = [file for file in (folder / f"{name}.ttf" for name in FONTS) if file.is_file()]
     if not fonts:
-        raise FileNotFoundError(f"{folder}: none of the fonts that matplotlib ships is there to render digits from; reinstall matplotlib")
-    axis = (np.arange(SIZE * FINE) + 0.5) / FINE - SIZE / 2
+        raise FileNotFoundError(f"{folder}: matplotlib's fonts are missing, so no digits can be rendered; "
+                                "reinstall matplotlib")
+    S = SIZE * POINTS_PER_PIXEL
+    axis = (np.arange(S) + 0.5) / POINTS_PER_PIXEL - SIZE / 2
     points = np.stack(np.meshgrid(axis, -axis), -1).reshape(-1, 2)      # a font's y axis points up
     ink = np.zeros((len(fonts), 10, len(points)), bool)
     for f, font in enumerate(fonts):
         for digit in range(10):
-            character = "|" if digit == 1 and font.stem in STICKS else str(digit)
+            character = "|" if digit == 1 and font.stem in BAR_FONTS else str(digit)
             path = TextPath((0, 0), character, size=100, prop=FontProperties(fname=font))
             low, high = path.vertices.min(0), path.vertices.max(0)
             for contour in path.to_polygons():
                 contour = (contour - (low + high) / 2) * (BOX / (high - low).max())
-                ink[f, digit] ^= Contour(contour).contains_points(points)     # even-odd: what lies in a hole is out
-    return ink.reshape(len(fonts), 10, SIZE * FINE, SIZE * FINE)
+                ink[f, digit] ^= Contour(contour).contains_points(points)     # even-odd: holes are outside
+    return ink.reshape(len(fonts), 10, S, S)
 
 
 def thin(ink):
-    """Bool shapes (..., S, S) thinned to lines of one point's width, joined as the shapes are (Zhang and Suen, 1984)."""
+    """Bool shapes (..., S, S) thinned to lines that are one point wide (Zhang and Suen, 1984).
+
+    A shape that is connected gives a line that is connected.
+    """
     ink = ink.astype(np.uint8)
     while True:
         before = np.count_nonzero(ink)
         for side in range(2):
-            ring = [np.roll(ink, shift, (-2, -1)) for shift in      # the eight neighbours, clockwise from the north
+            ring = [np.roll(ink, shift, (-2, -1)) for shift in      # eight neighbours, clockwise from north
                     ((1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1))]
             n, e, s, w = ring[::2]
             neighbours = sum(ring)
@@ -74,38 +92,48 @@ def thin(ink):
 
 
 def distances(line):
-    """The Euclidean distance, in pixels and no farther than REACH, of every point of (..., S, S) to the nearest point of `line`."""
-    far = REACH * FINE
-    d = np.where(line, 0, np.float32(far) ** 2)
-    for axis in (-2, -1):                  # min over dy of dy^2 + min over dx of dx^2: one axis after the other
+    """The Euclidean distance of every point to the nearest point of `line`, bool (..., S, S).
+
+    The unit is a pixel, and the largest distance is REACH. The minimum over both axes is taken
+    one axis after the other: min_dy (dy^2 + min_dx dx^2).
+    """
+    reach = REACH * POINTS_PER_PIXEL
+    d = np.where(line, 0, np.float32(reach) ** 2)
+    for axis in (-2, -1):
         nearest = d.copy()
-        for step in range(1, far):
-            for shift in (step, -step):    # np.roll wraps around, but no line is within REACH of the margin's edge
+        for step in range(1, reach):
+            for shift in (step, -step):     # np.roll wraps around, but no line is so close to an edge
                 np.minimum(nearest, np.roll(d, shift, axis) + np.float32(step * step), out=nearest)
         d = nearest
-    return np.sqrt(d) / np.float32(FINE)
+    return np.sqrt(d) / np.float32(POINTS_PER_PIXEL)
 
 
 def strokes():
-    """What all images are rendered from: distance fields (fonts, 10, S, S), and half of each path's width and height (fonts, 10, 2)."""
+    """Distance fields (fonts, 10, S, S) and half the paths' width and height (fonts, 10, 2)."""
     lines = thin(outlines())
-    reach = np.abs(np.arange(SIZE * FINE) + 0.5 - SIZE * FINE / 2) / FINE
-    return distances(lines), np.stack([(lines.any(axis) * reach).max(-1) for axis in (-2, -1)], -1)
+    S = SIZE * POINTS_PER_PIXEL
+    from_middle = np.abs(np.arange(S) + 0.5 - S / 2) / POINTS_PER_PIXEL
+    return distances(lines), np.stack([(lines.any(axis) * from_middle).max(-1) for axis in (-2, -1)], -1)
 
 
 def waves():
-    """The fixed maps (3 + K, SIZE * SIZE) that every warp is a sum of: x, y, 1 and K smooth waves; and the K waves' frequencies (K,)."""
+    """The maps x, y, 1 and K waves (3 + K, SIZE * SIZE), and the waves' frequencies (K,).
+
+    Every warp is a sum of these maps.
+    """
     t = (np.arange(SIZE) + 0.5) / SIZE
     x, y = np.meshgrid(t, t)
     pairs = [(i, j) for i in range(4) for j in range(4) if 2 <= i + j <= 4]
-    maps = [SIZE * (x - 0.5), SIZE * (y - 0.5), np.ones_like(x)] + [np.cos(np.pi * i * x) * np.cos(np.pi * j * y) for i, j in pairs]
+    maps = [SIZE * (x - 0.5), SIZE * (y - 0.5), np.ones_like(x)]
+    maps += [np.cos(np.pi * i * x) * np.cos(np.pi * j * y) for i, j in pairs]
     return np.array(maps, "float32").reshape(len(maps), -1), np.array([np.hypot(i, j) for i, j in pairs])
 
 
 def warps(rng, extent, frequencies):
-    """Random coefficients (n, 3, 3 + K) of the maps s_x, s_y and w of n images over `waves()`.
+    """Random coefficients (n, 3, 3 + K) of s_x, s_y and w of n images, for the maps of `waves`.
 
-    extent (n, 2): half the width and height of each digit. As in MNIST, a digit is slanted first and fitted to its box then.
+    extent (n, 2) is half the width and height of each digit. As in MNIST, a digit is slanted
+    first and fitted to its box afterwards.
     """
     n = len(extent)
 
@@ -117,9 +145,10 @@ def warps(rng, extent, frequencies):
 
     turn, slant, aspect = normal(0.12), 0.08 + normal(0.2), np.exp(0.12 + normal(0.15))
     c, s = np.cos(turn), np.sin(turn)
-    A = np.array([[c * aspect, -s - c * slant], [s * aspect, c - s * slant]]).transpose(2, 0, 1)      # turn, slant, stretch
-    A *= (uniform(0.83, 0.97) * BOX / 2 / (np.abs(A) @ extent[:, :, None]).max((1, 2)))[:, None, None]   # fit
-    A = np.linalg.inv(A)                                                                              # from image to field
+    # Turn, slant and stretch; fit to the box; invert, because s maps the image to the field.
+    A = np.array([[c * aspect, -s - c * slant], [s * aspect, c - s * slant]]).transpose(2, 0, 1)
+    A *= (uniform(0.83, 0.97) * BOX / 2 / (np.abs(A) @ extent[:, :, None]).max((1, 2)))[:, None, None]
+    A = np.linalg.inv(A)
     out = np.zeros((n, 3, 3 + len(frequencies)), "float32")
     out[:, :2, :2] = A
     out[:, :2, 2] = normal(0.4, 2)
@@ -133,7 +162,8 @@ def render(seed, n):
     """n random digits: uint8 pixels (n, SIZE * SIZE), white on black, and labels (n,)."""
     rng = np.random.default_rng(seed)
     fields, extents = strokes()
-    S, edge = SIZE * FINE, np.float32(SIZE * FINE - 1.001)      # just short of the last point, so that a next one is there
+    S = SIZE * POINTS_PER_PIXEL
+    edge = np.float32(S - 1.001)            # just before the last point: the interpolation needs the next one
     maps, frequencies = waves()
     labels, font = rng.integers(10, size=n), rng.integers(len(fields), size=n)
     start = ((font * 10 + labels) * S * S).astype(np.intp)[:, None]
@@ -142,28 +172,31 @@ def render(seed, n):
     fields, images = fields.ravel(), np.empty((n, SIZE * SIZE), np.uint8)
     for i in range(0, n, 100):
         rows = slice(i, i + 100)
-        sx, sy, w = (coefficients[rows].reshape(-1, len(maps)) @ maps).reshape(-1, 3, SIZE * SIZE).transpose(1, 0, 2)
-        sx, sy = (np.clip(s * FINE + np.float32(S / 2 - 0.5), 0, edge) for s in (sx, sy))
+        warped = coefficients[rows].reshape(-1, len(maps)) @ maps
+        sx, sy, w = warped.reshape(-1, 3, SIZE * SIZE).transpose(1, 0, 2)
+        sx, sy = (np.clip(s * POINTS_PER_PIXEL + np.float32(S / 2 - 0.5), 0, edge) for s in (sx, sy))
         x, y = sx.astype(np.intp), sy.astype(np.intp)
-        at = start[rows] + y * S + x
+        index = start[rows] + y * S + x
         sx, sy = sx - x, sy - y
-        top = fields.take(at) * (1 - sx) + fields.take(at + 1) * sx
-        low = fields.take(at + S) * (1 - sx) + fields.take(at + S + 1) * sx
-        d = top + sy * (low - top)
+        above = fields.take(index) * (1 - sx) + fields.take(index + 1) * sx
+        below = fields.take(index + S) * (1 - sx) + fields.take(index + S + 1) * sx
+        d = above + sy * (below - above)
         images[rows] = np.clip(128 + (w - d) * (255 / blur[rows]), 0, 255)
     return images, labels.astype(np.uint8)
 
 
 def load(seed=0, n=70000):
-    """n rendered digits as `Images`, named "glyphs": five sevenths to train on, one to validate and one to test, as MNIST has them.
+    """n rendered digits as `Images` named "glyphs".
 
-    The same seed gives the same bits. Rendered once, then kept in the user's cache; where that cannot be written, or what it
-    holds is damaged, they are rendered again. ValueError for fewer than 7; FileNotFoundError where matplotlib lacks its fonts.
+    As in MNIST, 5/7 are for training, 1/7 for validation and 1/7 for testing. The same seed
+    gives the same bits. The digits are kept in the user's cache, and rendered again if the
+    cache is damaged or cannot be written. Raises ValueError if n < 7, FileNotFoundError if
+    matplotlib has no fonts.
     """
     if n < 7:
         raise ValueError(f"glyphs.load: n = {n} is too few: three splits need at least 7 images")
     path = cache(f"glyphs-version{VERSION}-seed{seed}-n{n}.npz")
-    pixels, labels = _read(path, n) or _write(path, *render(seed, n))
+    pixels, labels = _read_cached(path, n) or _write_cached(path, *render(seed, n))
     images = pixels.astype(np.float32)
     images /= 255
     test = n // 7
@@ -171,27 +204,30 @@ def load(seed=0, n=70000):
     return Images("glyphs", (SIZE, SIZE), *(images[s] for s in splits), *(labels[s] for s in splits))
 
 
-def _read(cache, n):
+def _read_cached(path, n):
+    """The pixels and labels in the file, or None if there is no file, or a damaged one."""
     try:
-        with np.load(cache, allow_pickle=False) as file:
+        with np.load(path, allow_pickle=False) as file:
             pixels, labels = file["pixels"], file["labels"]
-    except Exception:  # noqa: BLE001, a damaged archive fails in many ways, and the cure for all of them is to render again
+    except Exception:  # noqa: BLE001, a damaged archive can raise almost anything
         return None
-    sound = pixels.dtype == labels.dtype == np.uint8 and pixels.shape == (n, SIZE * SIZE) and labels.shape == (n,)
+    shapes = (n, SIZE * SIZE), (n,)
+    sound = pixels.dtype == labels.dtype == np.uint8 and (pixels.shape, labels.shape) == shapes
     return (pixels, labels) if sound else None
 
 
-def _write(cache, pixels, labels):
+def _write_cached(path, pixels, labels):
+    """Write the file if the cache can be written; return the pixels and labels in any case."""
     try:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(".tmp", cache.name, cache.parent)      # renamed when whole: no reader meets half a file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(".tmp", path.name, path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
                 np.savez(file, pixels=pixels, labels=labels)
-            os.replace(temporary, cache)
+            os.replace(temporary, path)         # only now, so that nobody reads an incomplete file
         except BaseException:
             os.unlink(temporary)
             raise
     except OSError:
-        pass                 # a cache that cannot be written costs the next call a few seconds and nothing else
+        pass                                    # the next call renders again, which takes seconds
     return pixels, labels

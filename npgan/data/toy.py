@@ -1,6 +1,11 @@
-"""Toy distributions on a line and in the plane: what they draw, their density and their modes are known, so a GAN can be measured exactly.
+"""Toy distributions on a line and in the plane, to measure a GAN exactly.
 
-Each is p(x) = sum_j w_j N(x; c_j, sd^2 I), by its centres: the modes of a mixture, or points c(t) along a curve, close together.
+Each distribution is a sum of Gaussians, p(x) = sum_j w_j N(x; c_j, sd^2 I). The centres c_j are
+the modes of a mixture, or many points close together on a curve c(t). So samples, density and
+modes are known. This module only defines and draws; npgan/metrics.py judges generated samples.
+
+`endless` gives minibatches of any array in the form that the training functions of npgan/gan.py
+take. Nothing has to be read before this module.
 """
 
 import itertools
@@ -13,9 +18,11 @@ from npgan.data import minibatches
 
 
 class Toy(NamedTuple):
-    """A mixture of equal Gaussians N(c_j, sd^2 I); `modes` are the c_j where these are apart, None for a curve. Host arrays.
+    """The density p(x) = sum_j weights_j N(x; centres_j, sd^2 I), with NumPy arrays.
 
-    centres (k, d)   sd in the units of x   weights (k,), sum 1   extent: the range (low, high), of every axis, that a picture shows
+    centres (k, d) and sd have the units of x; weights (k,) have the sum 1. `modes` are the
+    centres of a mixture, None for a curve. Axes of pictures have the range extent = (low,
+    high).
     """
 
     name: str
@@ -26,13 +33,13 @@ class Toy(NamedTuple):
     extent: tuple
 
     def sample(self, n, seed=0):
-        """n independent draws, (n, d), float32, a function of (n, seed)."""
+        """n independent samples, float32 (n, d). They depend on (n, seed) only."""
         rng = np.random.default_rng(seed)
         x = self.centres[rng.choice(len(self.centres), n, p=self.weights)]
         return (x + self.sd * rng.standard_normal(x.shape)).astype("float32")
 
     def density(self, x):
-        """p(x), (n,), for the rows of x (n, d): in units of 1 / length^d."""
+        """p(x), (n,), of the rows of x (n, d). The unit is 1 / length^d."""
         x, d = np.asarray(x, float), self.centres.shape[1]
         p = np.zeros(len(x))
         for c, w in zip(self.centres, self.weights):
@@ -40,16 +47,19 @@ class Toy(NamedTuple):
         return p / (math.sqrt(2 * math.pi) * self.sd) ** d
 
 
-def mixture(name, centres, sd, weights=None, extent=None):
-    """A Toy whose centres are its modes."""
+def mixture(name, centres, sd):
+    """A Toy whose centres are its modes, with equal weights."""
     centres = np.asarray(centres, float).reshape(len(centres), -1)
-    weights = np.full(len(centres), 1 / len(centres)) if weights is None else np.asarray(weights, float)
-    return Toy(name, centres, sd, weights, centres, extent or _extent(centres, sd))
+    return Toy(name, centres, sd, np.full(len(centres), 1 / len(centres)), centres, _extent(centres, sd))
 
 
 def curve(name, c, sd, pieces=((0, 1),), n=2000):
-    """A Toy along c(t), t uniform on each piece: n points so close together that the sum is the integral over t."""
-    t = np.concatenate([low + (np.arange(n // len(pieces)) + .5) / (n // len(pieces)) * (high - low) for low, high in pieces])
+    """A Toy along the curve c(t), with t uniform on each piece (low, high).
+
+    n centres in all are so close together that their sum is the integral over t.
+    """
+    each = n // len(pieces)
+    t = np.concatenate([low + (np.arange(each) + .5) / each * (high - low) for low, high in pieces])
     centres = np.stack(c(t), axis=1)
     return Toy(name, centres, sd, np.full(len(t), 1 / len(t)), None, _extent(centres, sd))
 
@@ -60,7 +70,7 @@ def _extent(centres, sd):
     return float(low - margin), float(high + margin)
 
 
-# --- On a line --------------------------------------------------------------------------------------------------------------
+# --- On a line --------------------------------------------------------------------------------
 
 
 def gaussian(mean=0., sd=1.):
@@ -74,38 +84,40 @@ def two_gaussians(distance=4., sd=.5):
 
 
 def uniform(low=-1.5, high=1.5, sd=.05):
-    """U(low, high), its edges rounded over a length of about sd."""
+    """U(low, high) + N(0, sd^2): the edges are smooth over a length of about sd."""
     return curve("uniform", lambda t: (t,), sd, ((low, high),))
 
 
-# --- In the plane -----------------------------------------------------------------------------------------------------------
+# --- In the plane -----------------------------------------------------------------------------
 
 
 def line(sd=.05):
-    """Along the segment from (-1, -1) to (1, 1)."""
+    """The segment from (-1, -1) to (1, 1)."""
     return curve("line", lambda t: (t, t), sd, ((-1, 1),))
 
 
 def ring(modes=8, radius=1., sd=.01):
-    """Mode i at angle 2 pi i / modes."""
+    """Modes on a circle, mode i at the angle 2 pi i / modes."""
     angle = 2 * math.pi * np.arange(modes) / modes
     return mixture("ring", radius * np.stack([np.cos(angle), np.sin(angle)], axis=1), sd)
 
 
 def grid(side=5, spacing=2., sd=.05):
-    """side x side modes around 0."""
-    at = spacing * (np.arange(side) - (side - 1) / 2)
-    return mixture("grid", list(itertools.product(at, at)), sd)
+    """side x side modes around 0, `spacing` apart."""
+    axis = spacing * (np.arange(side) - (side - 1) / 2)
+    return mixture("grid", list(itertools.product(axis, axis)), sd)
 
 
 def moons(sd=.05):
-    """Two half circles, interlocked."""
-    return curve("moons", lambda t: (np.where(t < 1, np.cos(math.pi * t) - .5, np.cos(math.pi * t) + .5),
-                                     np.where(t < 1, np.sin(math.pi * t) - .25, np.sin(math.pi * t) + .25)), sd, ((0, 1), (1, 2)))
+    """Two interlocked half circles: the upper one for t < 1, the lower one for t > 1."""
+    def c(t):
+        return (np.cos(math.pi * t) + np.where(t < 1, -.5, .5),
+                np.sin(math.pi * t) + np.where(t < 1, -.25, .25))
+    return curve("moons", c, sd, ((0, 1), (1, 2)))
 
 
 def spiral(sd=.03, turns=1.5):
-    """Two arms, r = t along each, `turns` times around."""
+    """Two arms with radius |t|; |t| = 1 is at the angle 2 pi `turns`."""
     def c(t):
         angle = 2 * math.pi * turns * np.abs(t)
         return t * np.cos(angle), t * np.sin(angle)
@@ -113,16 +125,22 @@ def spiral(sd=.03, turns=1.5):
 
 
 def swiss_roll(sd=.03):
-    """The roll of manifold learning in section: r = angle / 4.5 pi, from 1.5 pi to 4.5 pi."""
-    return curve("swiss-roll", lambda t: (t * np.cos(4.5 * math.pi * t), t * np.sin(4.5 * math.pi * t)), sd, ((1 / 3, 1),))
+    """The roll of manifold learning, in section: radius t at the angle 4.5 pi t, t >= 1/3."""
+    def c(t):
+        return t * np.cos(4.5 * math.pi * t), t * np.sin(4.5 * math.pi * t)
+    return curve("swiss-roll", c, sd, ((1 / 3, 1),))
 
 
 ON_A_LINE = {"gaussian": gaussian, "mixture": two_gaussians, "uniform": uniform}
-IN_THE_PLANE = {"line": line, "ring": ring, "grid": grid, "moons": moons, "spiral": spiral, "swiss-roll": swiss_roll}
+IN_THE_PLANE = {"line": line, "ring": ring, "grid": grid, "moons": moons, "spiral": spiral,
+                "swiss-roll": swiss_roll}
 
 
 def endless(x, m, seed):
-    """Minibatches (m, ...) of the device array x, epoch after epoch without end. ValueError if x has fewer than m examples."""
+    """Yield minibatches (m, ...) of the device array x, epoch after epoch, without end.
+
+    Raises ValueError if x has fewer than m examples.
+    """
     if len(x) < m:
         raise ValueError(f"m = {m}: {len(x)} examples do not make one minibatch")
     for epoch in itertools.count(1):
