@@ -62,6 +62,14 @@ def device():
 
 
 @pytest.fixture
+def no_figures(monkeypatch):
+    """matplotlib writes empty files. For tests that do not look at a figure: drawing one takes 0.3 s and more."""
+    from matplotlib.figure import Figure
+
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **options: open(path, "wb").close())
+
+
+@pytest.fixture
 def serve(monkeypatch):
     """serve(answer): from now on pooch gets the bytes answer(url) from an address, or cannot reach it if they are None. Returns the
     addresses asked."""
