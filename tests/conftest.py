@@ -1,11 +1,15 @@
-"""Fixtures that choose the backend: `xp` runs a test on every one, `device` on the stand-in that refuses and counts.
+"""Fixtures for all test modules, and one skipped test where there is no GPU.
 
-"compiled" is the stand-in with kernels: what it runs, "device" need not run as well where a test is slow.
+    xp                  npgan.backend with each array module in turn: NumPy, the stand-ins for
+                        a GPU (device.py, compiled.py), and CuPy
+    device              the stand-in device.py, with its counters at zero
+    serve, offline      downloads without a network
+    no_figures          matplotlib without its drawing
 """
 
 import os
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")          # the matrices are small; read when NumPy is first imported
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")      # for small matrices; before NumPy is imported
 
 import compiled  # noqa: E402
 import device as stand_in  # noqa: E402
@@ -13,17 +17,34 @@ import pytest  # noqa: E402
 
 from npgan import backend  # noqa: E402
 
+WITHOUT_COMPILED = "test_theory", "test_example_faces"  # no kernel there that other modules do not run
 
-def pytest_collection_modifyitems(items):
-    """Tests marked gpu are skipped where CuPy cannot run, and the reason says what is missing. "compiled" runs where a kernel is."""
-    items[:] = [item for item in items if not (item.path.stem in ("test_theory", "test_example_faces") and "compiled" in item.name)]
+
+@pytest.hookimpl(trylast=True)                          # after -k and -m
+def pytest_collection_modifyitems(config, items):
+    """Without a GPU, one of the tests that need it is skipped and says what is missing.
+
+    The others are deselected.
+    """
+    items[:] = [item for item in items
+                if not (item.path.stem in WITHOUT_COMPILED and "compiled" in item.name)]
     gpu = [item for item in items if item.get_closest_marker("gpu")]
+    reason = gpu and why_no_gpu()
+    if reason:
+        tests = "1 test needs" if len(gpu) == 1 else f"{len(gpu)} tests need"
+        gpu[0].add_marker(pytest.mark.skip(reason=f"{tests} CuPy and an NVIDIA GPU: {reason}"))
+        others = set(gpu[1:])
+        items[:] = [item for item in items if item not in others]
+        config.hook.pytest_deselected(items=others)
+
+
+def why_no_gpu():
+    """Return what CuPy lacks to run here, or None."""
     try:
-        if gpu:
-            backend.use("cupy")
-    except (ImportError, OSError) as e:
-        for item in gpu:
-            item.add_marker(pytest.mark.skip(reason=str(e)))
+        backend.use("cupy")
+    except (ImportError, OSError) as error:
+        reason = str(error).removeprefix("NPGAN_BACKEND=cupy, but ")
+        return reason.replace(", or set NPGAN_BACKEND=numpy", "")
     finally:
         backend.use("numpy")
 
@@ -32,16 +53,16 @@ def pytest_collection_modifyitems(items):
 def every_test_leaves_numpy_active():
     backend.use("numpy")
     yield
-    left = backend.name()
+    active = backend.name()
     backend.use("numpy")
-    assert left == "numpy", f"the test left the backend {left!r} active"
+    assert active == "numpy", f"the test left the backend {active!r} active"
 
 
-needs_compiler = pytest.mark.skipif(not compiled.COMPILER, reason="no C++ compiler, c++ or $CXX, to try the kernels with")
+needs_compiler = pytest.mark.skipif(
+    not compiled.COMPILER, reason="the kernels run as C++, and there is no C++ compiler: c++ or $CXX")
 STAND_INS = {"device": stand_in, "compiled": compiled}
-
-
-BACKENDS = ["numpy", "device", pytest.param("compiled", marks=needs_compiler), pytest.param("cupy", marks=pytest.mark.gpu)]
+BACKENDS = ["numpy", "device", pytest.param("compiled", marks=needs_compiler),
+            pytest.param("cupy", marks=pytest.mark.gpu)]
 
 
 @pytest.fixture(params=BACKENDS)
@@ -63,7 +84,7 @@ def device():
 
 @pytest.fixture
 def no_figures(monkeypatch):
-    """matplotlib writes empty files. For tests that do not look at a figure: drawing one takes 0.3 s and more."""
+    """matplotlib writes empty files, at once. For tests that do not look at a figure."""
     from matplotlib.figure import Figure
 
     monkeypatch.setattr(Figure, "savefig", lambda figure, path, **options: open(path, "wb").close())
@@ -71,8 +92,10 @@ def no_figures(monkeypatch):
 
 @pytest.fixture
 def serve(monkeypatch):
-    """serve(answer): from now on pooch gets the bytes answer(url) from an address, or cannot reach it if they are None. Returns the
-    addresses asked."""
+    """serve(answer) lets pooch download from answer(url): bytes, or None if nothing is there.
+
+    It returns the list of the addresses that are asked for.
+    """
     import pooch
 
     def serve(answer):
@@ -98,7 +121,7 @@ def serve(monkeypatch):
 
 @pytest.fixture
 def offline(tmp_path, monkeypatch):
-    """An empty user's cache, no NPGAN_DATA, and a network that must not be asked."""
+    """The path of an empty cache. NPGAN_DATA is not set, and a download fails the test."""
     import pooch
 
     def no_network(*args, **kwargs):

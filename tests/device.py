@@ -278,7 +278,7 @@ class ndarray:
         return types.SimpleNamespace(ptr=self._host.ctypes.data)
 
     def _unwrap_key(self, key):
-        """Return the key for NumPy. Index arrays wrap around, a single element stays an array."""
+        """Return the key for NumPy. Index arrays wrap around; one element stays an array."""
         key = key if isinstance(key, tuple) else (key,)
         if not any(k is Ellipsis for k in key):
             key = (*key, Ellipsis)
