@@ -392,8 +392,8 @@ def run_pytest(folder, tests, *args, cupy=""):
     (folder / "test_it.py").write_text(tests)
     (folder / "cupy.py").write_text(cupy)
     command = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", *args, str(folder)]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True,
-                          env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"})
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""}
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
 
 
 def test_a_test_that_leaves_another_backend_active_fails_and_the_next_one_sees_numpy(tmp_path):
