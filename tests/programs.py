@@ -1,4 +1,4 @@
-"""The programs of examples/ as a test runs them: as a module in its own process, or as a command in another."""
+"""How tests run the programs of examples/: as a module, or as a command."""
 
 import contextlib
 import importlib.util
@@ -35,15 +35,20 @@ def command(name, *args):
 
 
 def shell(name, *args, **env):
-    environment = {**{k: v for k, v in os.environ.items() if not k.startswith("NPGAN")}, "OPENBLAS_NUM_THREADS": "1", **env}
+    """Run the command in a new process that sees no variable NPGAN... but those in env."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("NPGAN")}
+    environment = {**inherited, "OPENBLAS_NUM_THREADS": "1", **env}
     return subprocess.run(command(name, *args), capture_output=True, text=True, env=environment)
 
 
 def run_here(name, *args):
-    """Run the command in this process: the same file, the same result as `shell`, without a new
-    interpreter and its imports, which take 0.2 s and more."""
+    """Run the command in this process. The result is that of `shell`.
+
+    A new interpreter with its imports takes 0.2 s and more, which this function saves.
+    """
     command, out, err = [f"{name}.py", *map(str, args)], io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    with (pytest.MonkeyPatch.context() as patch,
+          contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)):
         patch.setattr(sys, "argv", command)
         for variable in [v for v in os.environ if v.startswith("NPGAN")]:
             patch.delenv(variable)
