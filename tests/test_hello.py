@@ -46,7 +46,3 @@ def test_the_readme_shows_hello_and_what_it_prints(output):
     shown = readme.split("```python\n")[1].split("```")[2].strip("\n").splitlines()
     assert shown[:3] == [*statistics[:1], shown[1], "..."]
     assert len(shown) == 4 + len([line for line in picture if line.strip()])
-
-
-def test_the_readme_is_short():
-    assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= 900
