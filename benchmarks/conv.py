@@ -53,11 +53,11 @@ class Torch:
         if isinstance(layer, MaxPool):
             self.f = lambda: F.max_pool2d(self.x, *layer.args, ceil_mode=True)
             return
-        (c, _, _), (k, _, _), (n, stride, pad) = layer.image, layer.maps, layer.args[2:5]
+        (c, _, _), (k, _, _) = layer.image, layer.maps
+        n, stride, pad, tied = layer.kernel, layer.stride, layer.pad, layer.tied
         W = tensor(self.kernels(xp.asnumpy(layer.W), n, c, k)).requires_grad_()
         b = tensor(xp.asnumpy(layer.b)).requires_grad_()
         f = F.conv_transpose2d if isinstance(layer, ConvTranspose2d) else F.conv2d
-        tied = layer.args[5]
         self.f = (lambda: f(self.x, W, b.view(-1), stride, pad)) if tied else (lambda: f(self.x, W, None, stride, pad) + b)
         self.parameters, self.sizes = [W, b], (n, c, k)
 

@@ -1,19 +1,34 @@
-"""Convolution, transposed convolution, max pooling: the layers of images, channels first, x (m, channels, height, width).
+"""Layers of images: convolution, transposed convolution, max pooling, reshaping.
 
-A convolution is an affine map, so it is the three verbs of `Affine` again, and each is one matrix product, batched over rows of pixels.
-The usual way there (im2col) writes every pixel n n times, once for each place in a kernel of n x n. Here it is written n times: L holds
-each row of the padded image with its n horizontal shifts,
+Read layers.py first. An example is (channels, height, width), so x is (m, channels, height,
+width). A convolution is a linear map A, so it is the three verbs of `Affine` again.
+`naive_convolution` computes them in six loops. It is there to be read, and the tests compare
+the fast form with it.
 
-    L[g, (c, q), (example, j)] = x[example, c, g - p, s j + q - p]        rows g of the padded image, channels c, places q in a kernel's row
+The fast form, `Conv2d`, makes each verb a matrix product. Take a kernel of 2 x 2, stride 1, and
+one image of 3 x 3. A workspace L gets each row of the image twice, once for each column q of
+the kernel, shifted by q:
 
-and n rows of L that follow each other are, in one piece of memory, the operand of a row of y:
+    image            L
+    a b c            L[0]   a b   q = 0   )
+                            b c   q = 1   )   y_0 = W^T L[0:2]
+    d e f            L[1]   d e   q = 0   )   )
+                            e f   q = 1   )   )   y_1 = W^T L[1:3]
+    g h i            L[2]   g h   q = 0       )
+                            h i   q = 1       )
 
-    apply      y_i   = W^T L[s i ... s i + n - 1]                         i: a row of y
-    outer      dW    = sum over i of  L[s i ... s i + n - 1] dy_i^T
-    adjoint    dL_g  = sum over r of  W_r dy_i  where s i + r = g         one product too, for rows of dy that follow each other;
-                                                                          its n shifts, added up, are dx
+A column of L[0:2], such as (a, b, d, e), is a patch: the pixels that one output in row 0 of y
+reads. L[0] and L[1] follow each other in memory, so L[0:2] is a matrix already. In general,
+with a kernel of n x n, stride s, and p zeros on each side of the image,
 
-No state: L lives for one call, in chunks of examples that fit WORKSPACE.
+    L[g][(c, q), (example, j)] = padded[example, c, g, s j + q]
+    apply      y_i = W^T L[s i : s i + n]                       y_i: row i of y, (k, m w')
+    outer      dW = sum over i of L[s i : s i + n] dy_i^T
+    adjoint    dL[g] = sum of W_r dy_i over s i + r = g         W_r: row r of the kernels
+
+and each number of dx is the sum of the n numbers of dL at the copies of its pixel. The usual
+way, im2col, copies each pixel n n times instead of n times. L lives for one call and one chunk
+of the examples, so no layer keeps anything.
 """
 
 import itertools
@@ -22,32 +37,64 @@ import math
 from npgan import backend as xp
 from npgan.layers import Affine, Layer, constant, glorot
 
-WORKSPACE = 4 << 20             # bytes of a chunk's rows, so that they stay in a CPU's cache; 16 times as much on a GPU, for fewer launches
+# Bytes of a chunk's workspace, so that it stays in a CPU's cache. A GPU gets 16 times as much,
+# because larger chunks mean fewer launches.
+WORKSPACE = 4 << 20
 
 
-def chunks(m, example):
-    """Slices of m rows into equal parts, of at most WORKSPACE bytes or of one example, whose workspace is `example` bytes."""
-    most = max(1, (WORKSPACE if xp.name() == "numpy" else 16 * WORKSPACE) // example)
-    rows = math.ceil(m / math.ceil(m / most))
-    return [slice(a, a + rows) for a in range(0, m, rows)]
+def chunks(m, example_bytes):
+    """Slices of m examples, nearly equal, each of at most WORKSPACE bytes or of one example."""
+    limit = max(1, (WORKSPACE if xp.name() == "numpy" else 16 * WORKSPACE) // example_bytes)
+    size = math.ceil(m / math.ceil(m / limit))
+    return [slice(start, start + size) for start in range(0, m, size)]
 
 
-def strided(a, shape, strides):
-    """A view. (CuPy's sliding_window_view reads the window's size back from the GPU; this does not.)"""
+def as_strided(a, shape, strides):
+    """A view. CuPy's sliding_window_view would read the window's size back from the GPU."""
     return xp.lib.stride_tricks.as_strided(a, shape, strides)
 
 
 def rows_first(a):
-    """(m, k, h, w) as (h, k, m, w), a view; and back."""
+    """(m, k, h, w) as (h, k, m, w), or back: a view."""
     return a.transpose(2, 1, 0, 3)
 
 
-def whole(least, *numbers):
-    return all(type(n) is int and n >= least for n in numbers)
+def as_tuple(shape):
+    """A list becomes a tuple, because a checkpoint keeps tuples as lists."""
+    return tuple(shape) if isinstance(shape, (list, tuple)) else shape
 
 
-def tuple_of(shape):
-    return tuple(shape) if isinstance(shape, (tuple, list)) else shape       # a checkpoint keeps lists
+def are_integers(*numbers, minimum=1):
+    """Whether all of them are integers >= minimum."""
+    return all(type(n) is int and n >= minimum for n in numbers)
+
+
+# --- Convolution ------------------------------------------------------------------------------
+
+
+def naive_convolution(W, x, dy, stride, pad):
+    """(A x, A^T dy, d<dy, A x>/dW), the three verbs of a convolution, in six loops
+
+        W (n, c, n, k)   x (m, c, h, w)   dy (m, k, h', w')
+
+    <dy, A x> is a sum over the outputs (k, i, j) and the weights (r, c, q) of a kernel. Each
+    term is a product of three numbers, from dy, W and x. A verb reads two of them and adds
+    their product to the place of the third.
+    """
+    (n, channels, _, maps), (_, _, height, width), (_, _, rows, columns) = W.shape, x.shape, dy.shape
+    y, dx, dW = xp.zeros_like(dy), xp.zeros_like(x), xp.zeros_like(W)
+    for k in range(maps):                                           # an output's channel, row, column
+        for i in range(rows):
+            for j in range(columns):
+                for r in range(n):                                  # a weight's row, channel, column
+                    for c in range(channels):
+                        for q in range(n):
+                            row, column = stride * i + r - pad, stride * j + q - pad
+                            if 0 <= row < height and 0 <= column < width:       # beyond are zeros
+                                y[:, k, i, j] += W[r, c, q, k] * x[:, c, row, column]
+                                dx[:, c, row, column] += W[r, c, q, k] * dy[:, k, i, j]
+                                dW[r, c, q, k] += (dy[:, k, i, j] * x[:, c, row, column]).sum()
+    return y, dx, dW
 
 
 class Conv2d(Affine):
@@ -56,113 +103,134 @@ class Conv2d(Affine):
         x (m, c, h, w)   W (n c n, k)   b (k, 1, 1), or (k, h', w') if not tied
         y (m, k, h', w'),  h' = floor((h + 2p - n) / s) + 1, and w' likewise
 
-    Conv2d(inputs=(c, h, w), channels=k, kernel=n, stride=s, pad=p): p zeros around the image. A column of W is a kernel, its rows in the
-    order kernel row, channel, kernel column, so that W is to an initialiser, or a limit on column norms, what it is in Linear. The kernel
-    is not flipped: what is called a convolution in networks is a correlation. `tied`: one bias for each channel, or one for each output.
+    inputs = (c, h, w), channels = k, kernel = n, stride = s, pad = p; x is 0 outside the image.
+    A column of W is one kernel, so initialisers and limits on column norms treat W as they
+    treat the W of Linear. The kernel is not flipped: strictly this is a correlation.
 
-    Memory of a call: at most 3 times WORKSPACE (or what one example takes, if that is more), and in `gradient` W h' + 2 times over.
-    On a GPU CuPy's products copy operands whose rows overlap first: L up to n / s times over.
-    ValueError if the kernel does not fit into the image.
+    A call takes at most 3 times WORKSPACE bytes, or 3 times the need of one example if that is
+    more. `outer` also takes h' + 2 copies of W. On a GPU CuPy first copies the matrices that
+    overlap in L, n / s times L in all. Raises ValueError if the kernel is larger than the image
+    with its zeros.
     """
 
     def __init__(self, inputs, channels, kernel, stride=1, pad=0, tied=True, W=glorot, b=constant(0)):
-        self.setup(inputs, channels, kernel, stride, pad, tied, W, b)
+        super().__init__(as_tuple(inputs), channels, kernel, stride, pad, tied)
+        self.inputs, self.channels, self.kernel, self.stride, self.pad, self.tied = self.args
+        if not (type(self.inputs) is tuple and len(self.inputs) == 3
+                and are_integers(*self.inputs, channels, kernel, stride)
+                and are_integers(pad, minimum=0) and type(tied) is bool):
+            raise ValueError(f"{self}: takes inputs (channels, height, width), channels, kernel and stride, "
+                             "all integers >= 1, a pad >= 0, and tied, True or False")
+        self.image, self.maps = self.geometry()
+        outputs = self.outputs(self.inputs)
+        self.parameters = {"W": (kernel * self.image[0] * kernel, self.maps[0]),
+                           "b": (outputs[0], 1, 1) if tied else outputs}
+        self.initial = {"W": W, "b": b}
+
+    def geometry(self):
+        """The shapes of A's input, an image (c, h, w), and of its output, maps (k, h', w')."""
         c, h, w = self.inputs
-        if kernel > min(h, w) + 2 * pad:
-            raise ValueError(f"{self}: a kernel of {kernel} x {kernel} does not fit into an image of {h} x {w} with {pad} zeros around it")
-        self.image = self.inputs
-        self.maps = (channels, (h + 2 * pad - kernel) // stride + 1, (w + 2 * pad - kernel) // stride + 1)
-        self.own(self.maps)
-
-    def setup(self, inputs, channels, kernel, stride, pad, tied, W, b):
-        self.args = (tuple_of(inputs), channels, kernel, stride, pad, tied)
-        self.inputs, self.initial = self.args[0], {"W": W, "b": b}
-        if not (type(self.inputs) is tuple and len(self.inputs) == 3 and whole(1, *self.inputs, channels, kernel, stride)
-                and whole(0, pad) and type(tied) is bool):
-            raise ValueError(f"{self}: takes inputs (channels, height, width), channels, kernel, stride, all whole numbers from 1 on, "
-                             "a pad from 0 on, and tied, True or False")
-
-    def own(self, outputs):
-        (c, _, _), (k, _, _), n = self.image, self.maps, self.args[2]
-        self.parameters = {"W": (n * c * n, k), "b": (outputs[0], 1, 1) if self.args[5] else outputs}
+        n, s, p = self.kernel, self.stride, self.pad
+        if n > min(h, w) + 2 * p:
+            raise ValueError(f"{self}: a kernel of {n} x {n} does not fit into an image of {h} x {w} with "
+                             f"{p} zeros around it")
+        return self.inputs, (self.channels, (h + 2 * p - n) // s + 1, (w + 2 * p - n) // s + 1)
 
     def outputs(self, inputs):
         return self.maps
 
     def chunks(self, x):
-        (c, h, _), (k, i, j), (n, _, p) = self.image, self.maps, self.args[2:5]
-        return chunks(len(x), max((h + 2 * p) * c * n, (i + n) * k) * j * x.dtype.itemsize)
+        """Chunks of the examples whose L, and whose rows of y in `adjoint`, fit WORKSPACE."""
+        (c, h, _), (k, rows, columns), n = self.image, self.maps, self.kernel
+        numbers = max((h + 2 * self.pad) * c * n, (rows + n) * k) * columns
+        return chunks(len(x), numbers * x.dtype.itemsize)
 
-    def windows(self, x):
-        """(h', n c n, m w'): the rows of L that make each row of y, overlapping: a view of L."""
-        m, (c, h, w), (_, i, j), (n, s, p) = len(x), self.image, self.maps, self.args[2:5]
+    def patches(self, x):
+        """L[s i : s i + n] for each row i of y: (h', n c n, m w'), an overlapping view of L."""
+        m, (c, h, w), (_, rows, columns) = len(x), self.image, self.maps
+        n, s, p = self.kernel, self.stride, self.pad
         padded = xp.zeros((m, c, h + 2 * p, w + 2 * p), x.dtype)
         padded[:, :, p:p + h, p:p + w] = x
-        example, channel, row, one = padded.strides
-        L = xp.ascontiguousarray(strided(padded, (h + 2 * p, c, n, m, j), (row, channel, one, example, s * one)))
-        return strided(L, (i, n * c * n, m * j), (s * c * n * m * j * one, m * j * one, one))
+        example, channel, row, number = padded.strides
+        L = xp.ascontiguousarray(as_strided(padded, (h + 2 * p, c, n, m, columns),
+                                            (row, channel, number, example, s * number)))
+        L_row = m * columns * number                                # its bytes
+        return as_strided(L, (rows, n * c * n, m * columns), (s * c * n * L_row, L_row, number))
 
     def apply(self, x, y):
-        k, i, j = self.maps
-        for rows in self.chunks(x):
-            y[rows] = rows_first(xp.matmul(self.W.T, self.windows(x[rows])).reshape(i, k, -1, j))
+        k, rows, columns = self.maps
+        for chunk in self.chunks(x):
+            y_i = xp.matmul(self.W.T, self.patches(x[chunk]))
+            y[chunk] = rows_first(y_i.reshape(rows, k, -1, columns))
 
     def outer(self, x, dy, dW):
-        k, i, j = self.maps
+        k, rows, _ = self.maps
         dW[...] = 0
-        for rows in self.chunks(x):
-            dy_i = xp.ascontiguousarray(rows_first(dy[rows])).reshape(i, k, -1)
-            dW += xp.matmul(self.windows(x[rows]), dy_i.transpose(0, 2, 1)).sum(axis=0)
+        for chunk in self.chunks(x):
+            dy_i = xp.ascontiguousarray(rows_first(dy[chunk])).reshape(rows, k, -1)
+            dW += xp.matmul(self.patches(x[chunk]), dy_i.transpose(0, 2, 1)).sum(axis=0)
 
     def adjoint(self, dy, dx):
-        (c, h, w), (k, i, j), (n, s, p) = self.image, self.maps, self.args[2:5]
-        W, one = self.W.reshape(n, c, n, k), dy.dtype.itemsize
-        most = math.ceil(n / s)                                             # rows of dy that reach one row of L
-        first, last = p // s, math.ceil((p + h) / s)                        # L's rows by s: these s-tuples are not all padding
-        for rows in self.chunks(dy):
-            m = len(dy[rows])
-            above = xp.zeros((max(last, i) + most - 1, k, m, j), dy.dtype)  # dy with rows of zeros around
-            above[most - 1:most - 1 + i] = rows_first(dy[rows])
-            padded = xp.zeros(((last - first) * s, c, m, w + 2 * p), dy.dtype)
-            for r in range(min(n, s)):                                      # the kernel's rows r, r + s, ... meet L's rows r, r + s, ...
-                W_r = W[r::s][::-1]                                         # the last of them meets the topmost row of dy
+        """dx = A^T dy, in one product for each class of the rows of L
+
+        L[r], L[r + s], L[r + 2s], ... meet only rows r, r + s, ... of the kernels, t of them.
+        So each of these dL[g] is one product: t matrices W_r side by side, (c n, t k), times t
+        rows of dy that follow each other, (t k, m w'). Rows of zeros above and below dy stand
+        for outputs that do not exist.
+        """
+        (c, h, w), (k, rows, columns) = self.image, self.maps
+        n, s, p = self.kernel, self.stride, self.pad
+        W, number = self.W.reshape(n, c, n, k), dy.dtype.itemsize
+        above = math.ceil(n / s) - 1                            # rows of zeros above dy
+        first, last = p // s, math.ceil((p + h) / s)            # the image is in L[s first : s last]
+        for chunk in self.chunks(dy):
+            m = len(dy[chunk])
+            dy_rows = xp.zeros((above + max(last, rows), k, m, columns), dy.dtype)
+            dy_rows[above:above + rows] = rows_first(dy[chunk])
+            dx_rows = xp.zeros(((last - first) * s, c, m, w + 2 * p), dy.dtype)
+            for r in range(min(n, s)):
+                W_r = W[r::s][::-1]                             # upper rows of dy meet lower rows of a kernel
                 t = len(W_r)
-                A = xp.ascontiguousarray(W_r.transpose(1, 2, 0, 3)).reshape(c * n, t * k)
-                reach = strided(above[first + most - t:], (last - first, t * k, m * j), (k * m * j * one, m * j * one, one))
-                dL = xp.matmul(A, reach).reshape(last - first, c, n, m, j)
+                W_r = xp.ascontiguousarray(W_r.transpose(1, 2, 0, 3)).reshape(c * n, t * k)
+                dy_row = m * columns * number                   # its bytes, for one channel
+                dy_t = as_strided(dy_rows[first + above + 1 - t:], (last - first, t * k, m * columns),
+                                  (k * dy_row, dy_row, number))
+                dL = xp.matmul(W_r, dy_t).reshape(last - first, c, n, m, columns)
                 for q in range(n):
-                    shift = padded[r::s, :, :, q:q + s * j:s]
-                    shift += dL[:, :, q]
+                    copies = dx_rows[r::s, :, :, q:q + s * columns:s]
+                    copies += dL[:, :, q]
             top = p - first * s
-            dx[rows] = rows_first(padded[top:top + h, :, :, p:p + w])
+            dx[chunk] = rows_first(dx_rows[top:top + h, :, :, p:p + w])
 
     def gradient(self, x, dy):
         self.outer(x, dy, self.dW)
-        if self.args[5]:
+        if self.tied:
             dy.sum(axis=(0, 2, 3), out=self.db.reshape(-1))
         else:
             dy.sum(axis=0, out=self.db)
 
 
 class ConvTranspose2d(Conv2d):
-    """y = A^T x + b, where A is the convolution from y's shape to x's: apply and adjoint exchanged
+    """y = A^T x + b, where A is the convolution from the shape of y to the shape of x
 
         x (m, k, h, w)   W (n c n, k)   b (c, 1, 1), or (c, h', w') if not tied
         y (m, c, h', w'),  h' = s (h - 1) + n - 2p, and w' likewise
 
-    ConvTranspose2d(inputs=(k, h, w), channels=c, kernel=n, stride=s, pad=p): each input lays a kernel, scaled, onto the output, s pixels
-    from its neighbour's. An output is the sum of about k n n / s^2 terms, which an initialiser does not know: to it W is A's.
-    Memory: the convolution's. ValueError if the padding leaves no output.
+    inputs = (k, h, w), channels = c, kernel = n, stride = s, pad = p. Each number of x adds a
+    scaled kernel to y. Neighbours in x add kernels that lie s pixels apart, and p pixels on
+    each side of y are cut off. An output is a sum of about k n n / s^2 terms. The initialiser
+    does not know this number, because W has the shape of A's weights. Memory is as for Conv2d.
+    Raises ValueError if the padding leaves no output.
     """
 
-    def __init__(self, inputs, channels, kernel, stride=1, pad=0, tied=True, W=glorot, b=constant(0)):
-        self.setup(inputs, channels, kernel, stride, pad, tied, W, b)
+    def geometry(self):
         _, h, w = self.inputs
-        self.image, self.maps = (channels, *(stride * (size - 1) + kernel - 2 * pad for size in (h, w))), self.inputs
-        if min(self.image) < 1:
-            raise ValueError(f"{self}: of {h} x {w} inputs, {stride} pixels apart, under a kernel of {kernel} x {kernel}, "
-                             f"a pad of {pad} leaves {self.image[1]} x {self.image[2]} outputs")
-        self.own(self.image)
+        n, s, p = self.kernel, self.stride, self.pad
+        height, width = (s * (size - 1) + n - 2 * p for size in (h, w))
+        if min(height, width) < 1:
+            raise ValueError(f"{self}: {h} x {w} inputs, {s} pixels apart, with a kernel of {n} x {n} and a "
+                             f"pad of {p} leave {height} x {width} outputs")
+        return (self.channels, height, width), self.inputs
 
     def outputs(self, inputs):
         return self.image
@@ -177,108 +245,152 @@ class ConvTranspose2d(Conv2d):
         super().outer(dy, x, dW)
 
 
+# --- Max pooling ------------------------------------------------------------------------------
+
+
+def naive_max_pool(x, dy, u, window, stride):
+    """(y, dx, v), what MaxPool's forward, backward and jvp compute, one window after the other
+
+        x, u (m, c, h, w)   dy (m, c, h', w')
+    """
+    y, dx, v = xp.zeros_like(dy), xp.zeros_like(x), xp.zeros_like(dy)
+    for e, c, i, j in itertools.product(*map(range, dy.shape)):
+        pixels = e, c, slice(stride * i, stride * i + window), slice(stride * j, stride * j + window)
+        r, q = divmod(int(x[pixels].argmax()), x[pixels].shape[1])      # the first of the largest
+        y[e, c, i, j] = x[pixels][r, q]
+        dx[pixels][r, q] += dy[e, c, i, j]
+        v[e, c, i, j] = u[pixels][r, q]
+    return y, dx, v
+
+
 class MaxPool(Layer):
-    """y[c, i, j] = max over r, q < window of x[c, s i + r, s j + q]          x (m, c, h, w)   y (m, c, h', w')
+    """y[c, i, j] = max over r, q < window of x[c, s i + r, s j + q],    s = stride <= window
 
-    MaxPool(window, stride=s), s <= window: windows may overlap, and together they cover the whole image; those at the lower and right edge
-    may hang over it, and are the largest of what is left (as in Pylearn2): h' = ceil((h - window) / s) + 1. A tie goes to the first, row by
-    row. ValueError, from the network, if the window is larger than the image. Memory of a call: about 2 times WORKSPACE.
+        x (m, c, h, w)   y (m, c, h', w'),  h' = ceil((h - window) / s) + 1, and w' likewise
 
-    Window by window is slow: a window's row is short. So the image is taken apart into s s planes, in which neighbouring windows are
-    neighbours, and the pixels at place (r, q) of all windows are one run of memory: window^2 operations on long vectors are the layer.
+    Windows may overlap, and together they cover the image. A window that hangs over the lower
+    or right edge takes the maximum of the pixels that exist, as in Pylearn2. At a tie the first
+    pixel, row by row, gets the gradient. A call takes about 2 times WORKSPACE bytes. Raises
+    ValueError, from the network, if the window is larger than the image.
+
+    `naive_max_pool` is slow because the rows of a window are short. The fast form takes the
+    image apart into s s planes, here for s = 2:
+
+        image            planes
+        a b a b          [0, 0]   a a      [0, 1]   b b
+        c d c d                   e e               f f
+        e f e f          [1, 0]   c c      [1, 1]   d d
+        g h g h                   g g               h h
+
+    The pixel at place (r, q) of window (i, j) is number [i + r // s, j + q // s] of plane
+    [r % s, q % s]. So the pixels at place (r, q) of all windows lie side by side in that plane,
+    in one run of memory. The layer is window^2 operations on long runs.
     """
 
     def __init__(self, window, stride):
         super().__init__(window, stride)
-        if not (whole(1, window, stride) and stride <= window):
-            raise ValueError(f"{self}: window and stride must be whole numbers, 1 <= stride <= window, or pixels would be left out")
+        if not (are_integers(window, stride) and stride <= window):
+            raise ValueError(f"{self}: window and stride must be integers, 1 <= stride <= window; a larger "
+                             "stride would leave pixels out")
+        self.window, self.stride = window, stride
+        self.reach = (window - 1) // stride         # in a plane a window reads up to [i + reach, j + reach]
 
     def outputs(self, inputs):
-        window, s = self.args
-        if len(inputs) != 3 or min(inputs[1:]) < window:
-            raise ValueError(f"{self}: there is no window of {window} x {window} in inputs of shape {inputs}")
-        return (inputs[0], *(math.ceil((size - window) / s) + 1 for size in inputs[1:]))
+        if len(inputs) != 3 or min(inputs[1:]) < self.window:
+            raise ValueError(f"{self}: there is no window of {self.window} x {self.window} in inputs of "
+                             f"shape {inputs}")
+        return (inputs[0], *(math.ceil((size - self.window) / self.stride) + 1 for size in inputs[1:]))
 
     def chunks(self, y):
-        """For each chunk of examples its rows, and the shape of a plane: (m, c, h' + n, w' + n), n more each way than there are windows."""
-        (window, s), (m, c, i, j) = self.args, y.shape
-        n = (window - 1) // s
-        for rows in chunks(m, 2 * s * s * c * (i + n) * (j + n) * y.dtype.itemsize):
-            yield rows, (len(y[rows]), c, i + n, j + n)
+        """(chunk, the shape of its planes) for each chunk of examples."""
+        m, c, rows, columns = y.shape
+        plane = c, rows + self.reach, columns + self.reach
+        for chunk in chunks(m, 2 * self.stride ** 2 * math.prod(plane) * y.dtype.itemsize):
+            yield chunk, (len(y[chunk]), *plane)
 
     def planes(self, a, shape):
-        """The image by its pixels' place in a stride: planes[f, g, ..., i, j] = a[..., s i + f, s j + g], and -inf beyond the edge."""
-        planes = xp.full((self.args[1], self.args[1], *shape), -math.inf, a.dtype)
-        for plane, part in self.parts(planes, a):
-            plane[...] = part
+        """planes[f, g, ..., i, j] = a[..., s i + f, s j + g], and -inf beyond the edge."""
+        planes = xp.full((self.stride, self.stride, *shape), -math.inf, a.dtype)
+        for inside, pixels in self.pairs(planes, a):
+            inside[...] = pixels
         return planes
 
-    def parts(self, planes, a):
-        """What is within the image of each plane, and its pixels in a."""
-        s = self.args[1]
-        for f, g in itertools.product(range(s), repeat=2):
-            part = a[:, :, f::s, g::s]
-            yield planes[f, g, :, :, :part.shape[2], :part.shape[3]], part
+    def pairs(self, planes, a):
+        """For each plane the part of it that is within the image, and the pixels of a there."""
+        for f, g in itertools.product(range(self.stride), repeat=2):
+            pixels = a[:, :, f::self.stride, g::self.stride]
+            yield planes[f, g, :, :, :pixels.shape[2], :pixels.shape[3]], pixels
 
-    def places(self, planes):
-        """For each place (r, q) in a window, row by row, the pixels there, window by window."""
-        window, s = self.args
-        for r, q in itertools.product(range(window), repeat=2):
-            yield self.piece(planes[r % s, q % s], r // s, q // s)
+    def runs(self, planes):
+        """For each place (r, q) in a window, row by row, the run of the pixels there."""
+        s = self.stride
+        for r, q in itertools.product(range(self.window), repeat=2):
+            yield self.run(planes[r % s, q % s], r // s, q // s)
 
-    def piece(self, plane, r=0, q=0):
-        """plane[..., i + r, j + q] from the first window to the last, as they lie in memory: some between rows are of no use."""
-        n, width = (self.args[0] - 1) // self.args[1], plane.shape[-1]
+    def run(self, plane, r=0, q=0):
+        """plane[..., i + r, j + q] from the first window to the last, one run of memory.
+
+        Between two rows of windows the run has a few numbers that belong to no window.
+        """
+        width, n = plane.shape[-1], self.reach
         return plane.reshape(-1)[r * width + q:][:plane.size - n * width - n]
 
-    def spread(self, y, shape):
-        """A plane with one number for each window, and 0 elsewhere."""
+    def as_plane(self, y, shape):
+        """A plane with y in the places of the windows, and 0 elsewhere."""
         plane = xp.zeros(shape, y.dtype)
         plane[:, :, :y.shape[2], :y.shape[3]] = y
         return plane
 
     def forward(self, x, y):
-        for rows, shape in self.chunks(y):
+        for chunk, shape in self.chunks(y):
             plane = xp.full(shape, -math.inf, y.dtype)
-            largest = self.piece(plane)
-            for x_rq in self.places(self.planes(x[rows], shape)):
+            largest = self.run(plane)
+            for x_rq in self.runs(self.planes(x[chunk], shape)):
                 xp.maximum(largest, x_rq, out=largest)
-            y[rows] = plane[:, :, :y.shape[2], :y.shape[3]]
+            y[chunk] = plane[:, :, :y.shape[2], :y.shape[3]]
 
     def backward(self, x, y, dy, dx):
-        for rows, shape in self.chunks(y):
-            largest, left = (self.piece(self.spread(a[rows], shape)) for a in (y, dy))
-            X = self.planes(x[rows], shape)
+        for chunk, shape in self.chunks(y):
+            largest = self.run(self.as_plane(y[chunk], shape))
+            dy_left = self.run(self.as_plane(dy[chunk], shape))
+            X = self.planes(x[chunk], shape)
             dX = xp.zeros_like(X)
-            for x_rq, dx_rq in zip(self.places(X), self.places(dX)):
-                here = left * (x_rq == largest)
-                dx_rq += here
-                left -= here                                # so that the first takes it all
-            for plane, part in self.parts(dX, dx[rows]):
-                part[...] = plane
+            for x_rq, dx_rq in zip(self.runs(X), self.runs(dX)):
+                taken = dy_left * (x_rq == largest)
+                dx_rq += taken
+                dy_left -= taken                        # nothing is left for a later pixel that is as large
+            for inside, pixels in self.pairs(dX, dx[chunk]):
+                pixels[...] = inside
 
     def jvp(self, x, y, u, v):
-        for rows, shape in self.chunks(y):
-            largest, plane = self.piece(self.spread(y[rows], shape)), xp.zeros(shape, v.dtype)
-            pairs = zip(self.places(self.planes(x[rows], shape)), self.places(self.planes(u[rows], shape)))
-            for x_rq, u_rq in reversed(list(pairs)):        # so that the first has the last word
-                xp.copyto(self.piece(plane), u_rq, where=x_rq == largest)
-            v[rows] = plane[:, :, :v.shape[2], :v.shape[3]]
+        for chunk, shape in self.chunks(y):
+            largest, plane = self.run(self.as_plane(y[chunk], shape)), xp.zeros(shape, v.dtype)
+            X, U = self.planes(x[chunk], shape), self.planes(u[chunk], shape)
+            for x_rq, u_rq in reversed(list(zip(self.runs(X), self.runs(U)))):
+                xp.copyto(self.run(plane), u_rq, where=x_rq == largest)     # the first pixel is copied last
+            v[chunk] = plane[:, :, :v.shape[2], :v.shape[3]]
+
+
+# --- Reshaping --------------------------------------------------------------------------------
 
 
 class Reshape(Layer):
-    """y = x, in another shape          x (m, ...)   y (m, *shape)          ValueError, from the network, if the sizes differ"""
+    """y = x in another shape          x (m, ...)   y (m, *shape)
+
+    Raises ValueError, from the network, if the sizes differ.
+    """
 
     def __init__(self, shape):
-        super().__init__(tuple_of(shape))
-        if not (type(self.args[0]) is tuple and self.args[0] and whole(1, *self.args[0])):
-            raise ValueError(f"{self}: the shape of one example is a tuple of whole numbers from 1 on")
+        super().__init__(as_tuple(shape))
+        self.shape, = self.args
+        if not (type(self.shape) is tuple and self.shape and are_integers(*self.shape)):
+            raise ValueError(f"{self}: the shape of one example must be a tuple of integers >= 1")
 
     def outputs(self, inputs):
-        shape, = self.args
-        if math.prod(shape) != math.prod(inputs):
-            raise ValueError(f"{self}: {math.prod(shape)} numbers, but the inputs, of shape {inputs}, are {math.prod(inputs)}")
-        return shape
+        if math.prod(self.shape) != math.prod(inputs):
+            raise ValueError(f"{self}: has {math.prod(self.shape)} numbers, but the inputs, of shape "
+                             f"{inputs}, have {math.prod(inputs)}")
+        return self.shape
 
     def forward(self, x, y):
         y[...] = x.reshape(y.shape)

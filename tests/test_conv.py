@@ -1,4 +1,6 @@
-"""Convolution, transposed convolution, pooling and reshaping: against loops over every number, finite differences and each other."""
+"""Convolution, transposed convolution, pooling and reshaping: compared with the naive forms of
+conv.py and with finite differences.
+"""
 
 import itertools
 import json
@@ -21,41 +23,23 @@ from npgan.penalty import R1, GradientPenalty
 from npgan.priors import Normal
 from npgan.runs import checkpoint
 
-# --- The oracle: one loop for each index, in float64 ------------------------------------------------------------------------
-
-
-def terms(x_shape, y_shape, n, s, p):
-    """Every (k, i, j, r, c, q, row, column) of y[k, i, j] = sum W[(r, c, q), k] x[c, row, column] whose pixel is in the image."""
-    (c_, h, w), (k_, i_, j_) = x_shape, y_shape
-    for k in range(k_):
-        for i in range(i_):
-            for j in range(j_):
-                for r in range(n):
-                    for c in range(c_):
-                        for q in range(n):
-                            row, column = s * i + r - p, s * j + q - p
-                            if 0 <= row < h and 0 <= column < w:
-                                yield k, i, j, r, c, q, row, column
-
-
-def loops(W, x, dy, n, s, p):
-    """A x, A^T dy and d<dy, A x>/dW of the convolution."""
-    c_, k_ = x.shape[1], dy.shape[1]
-    kernel, y, dx, dW = W.reshape(n, c_, n, k_), np.zeros(dy.shape), np.zeros(x.shape), np.zeros((n, c_, n, k_))
-    for k, i, j, r, c, q, row, column in terms(x.shape[1:], dy.shape[1:], n, s, p):
-        y[:, k, i, j] += kernel[r, c, q, k] * x[:, c, row, column]
-        dx[:, c, row, column] += kernel[r, c, q, k] * dy[:, k, i, j]
-        dW[r, c, q, k] += dy[:, k, i, j] @ x[:, c, row, column]
-    return y, dx, dW.reshape(W.shape)
+# --- Convolution ------------------------------------------------------------------------------
 
 
 @st.composite
 def geometries(draw):
-    """(m, (c, h, w), k, n, s, p), the kernel inside the padded image."""
+    """(m, (c, h, w), k, n, s, p), with a kernel that fits into the padded image."""
     n, p = draw(st.integers(1, 5)), draw(st.integers(0, 4))
-    least = max(1, n - 2 * p)
-    h, w = (draw(st.integers(least, least + 5)) for _ in "hw")
-    return draw(st.sampled_from([1, 2, 5])), (draw(st.integers(1, 3)), h, w), draw(st.integers(1, 3)), n, draw(st.integers(1, 4)), p
+    smallest = max(1, n - 2 * p)
+    h, w = (draw(st.integers(smallest, smallest + 5)) for _ in "hw")
+    m, c, k = draw(st.sampled_from([1, 2, 5])), draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    return m, (c, h, w), k, n, draw(st.integers(1, 4)), p
+
+
+def naive(W, x, dy, n, s, p):
+    """naive_convolution for W (n c n, k)."""
+    y, dx, dW = conv.naive_convolution(W.reshape(n, -1, n, W.shape[1]), x, dy, s, p)
+    return y, dx, dW.reshape(W.shape)
 
 
 def with_parameters(layer, dtype="float64", seed=0):
@@ -67,7 +51,7 @@ def with_parameters(layer, dtype="float64", seed=0):
 
 
 def assert_verbs(layer, x, dy, tied, workspace, Mx, MTdy, dW):
-    """forward, backward and gradient of y = M x + b against what the loops say of M x, M^T dy and dW."""
+    """forward, backward and gradient of y = M x + b are M x + b, M^T dy, dW and db."""
     y, dx = np.full(dy.shape, np.nan), np.full(x.shape, np.nan)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(conv, "WORKSPACE", workspace)
@@ -76,37 +60,47 @@ def assert_verbs(layer, x, dy, tied, workspace, Mx, MTdy, dW):
         layer.gradient(x, dy)
     db = dy.sum(axis=(0, 2, 3))[:, None, None] if tied else dy.sum(axis=0)
     assert layer.b.shape == db.shape
-    for ours, loop in ((y, Mx + layer.b), (dx, MTdy), (layer.dW, dW), (layer.db, db)):
-        np.testing.assert_allclose(ours, loop, rtol=1e-11, atol=1e-11)
+    for found, expected in ((y, Mx + layer.b), (dx, MTdy), (layer.dW, dW), (layer.db, db)):
+        np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-11)
+
+
+def test_the_naive_convolution_by_hand():
+    x = np.arange(1., 10).reshape(1, 1, 3, 3)
+    W = np.array([1., 10, 100, 1000]).reshape(2, 1, 2, 1)
+    y, dx, dW = conv.naive_convolution(W, x, np.array([[[[1., 0], [0, 2]]]]), 1, 0)
+    np.testing.assert_array_equal(y[0, 0], [[5421, 6532], [8754, 9865]])
+    np.testing.assert_array_equal(dx[0, 0], [[1, 10, 0], [100, 1002, 20], [0, 200, 2000]])
+    np.testing.assert_array_equal(dW.ravel(), [1 + 2 * 5, 2 + 2 * 6, 4 + 2 * 8, 5 + 2 * 9])
 
 
 @settings(deadline=None, max_examples=60)
 @given(geometries(), st.booleans(), st.sampled_from([1, 700, 8 << 20]))
-def test_a_convolution_is_its_six_loops_in_all_three_verbs_at_every_size_and_workspace(geometry, tied, workspace):
+def test_the_fast_convolution_is_the_naive_one_in_all_three_verbs_at_every_size_and_workspace(
+        geometry, tied, workspace):
     m, inputs, k, n, s, p = geometry
     layer = with_parameters(Conv2d(inputs, k, n, s, p, tied))
     outputs, (_, h, w) = layer.outputs(inputs), inputs
     assert outputs == (k, (h + 2 * p - n) // s + 1, (w + 2 * p - n) // s + 1)
     rng = np.random.default_rng(1)
     x, dy = rng.standard_normal((m, *inputs)), rng.standard_normal((m, *outputs))
-    Ax, ATdy, dW = loops(layer.W, x, dy, n, s, p)
+    Ax, ATdy, dW = naive(layer.W, x, dy, n, s, p)
     assert_verbs(layer, x, dy, tied, workspace, Ax, ATdy, dW)
 
 
 @settings(deadline=None, max_examples=60)
 @given(geometries(), st.booleans(), st.sampled_from([1, 700, 8 << 20]))
-def test_a_transposed_convolution_is_the_adjoint_of_those_loops(geometry, tied, workspace):
+def test_a_transposed_convolution_is_the_adjoint_of_the_naive_one(geometry, tied, workspace):
     m, (k, h, w), c, n, s, p = geometry
     image = tuple(s * (size - 1) + n - 2 * p for size in (h, w))
     if min(image) < 1:
-        with pytest.raises(ValueError, match=f"leaves {image[0]} x {image[1]} outputs"):
+        with pytest.raises(ValueError, match=f"leave {image[0]} x {image[1]} outputs"):
             ConvTranspose2d((k, h, w), c, n, s, p, tied)
         return
     layer = with_parameters(ConvTranspose2d((k, h, w), c, n, s, p, tied))
     assert layer.inputs == (k, h, w) and layer.outputs(layer.inputs) == (c, *image)
     rng = np.random.default_rng(1)
     x, dy = rng.standard_normal((m, k, h, w)), rng.standard_normal((m, c, *image))
-    Ady, ATx, dW = loops(layer.W, dy, x, n, s, p)
+    Ady, ATx, dW = naive(layer.W, dy, x, n, s, p)
     assert_verbs(layer, x, dy, tied, workspace, ATx, Ady, dW)
 
 
@@ -125,22 +119,23 @@ def test_adjoint_is_the_adjoint_of_apply_and_outer_the_derivative_in_w(geometry,
     assert np.vdot(dy, y) == pytest.approx(np.vdot(dW, layer.W), rel=1e-10, abs=1e-10)
 
 
-# --- Pooling, reshaping -----------------------------------------------------------------------------------------------------
+# --- Pooling, reshaping -----------------------------------------------------------------------
 
 
-def windows(h, w, window, s):
-    """For each output the slices of its window, cut off at the edge."""
-    rows, columns = ([slice(a, min(a + window, size)) for a in range(0, size, s) if a == 0 or a - s + window < size] for size in (h, w))
-    return rows, columns
+def windows(size, window, s):
+    """The slices of the windows along one side of an image, cut off at its edge."""
+    starts = [a for a in range(0, size, s) if a == 0 or a - s + window < size]
+    return [slice(a, min(a + window, size)) for a in starts]
 
 
 @settings(deadline=None, max_examples=80)
-@given(st.sampled_from([1, 4]), st.integers(1, 2), st.integers(1, 4), st.integers(1, 4), st.integers(0, 6), st.integers(0, 6),
-       st.sampled_from([2, 5, 1000]), st.sampled_from([1, 8 << 20]), st.integers(0, 99))
-def test_pooling_is_its_loops_with_overlap_ties_and_ragged_edges(m, c, window, s, more_h, more_w, values, workspace, seed):
+@given(st.sampled_from([1, 4]), st.integers(1, 2), st.integers(1, 4), st.integers(1, 4), st.integers(0, 6),
+       st.integers(0, 6), st.sampled_from([2, 5, 1000]), st.sampled_from([1, 8 << 20]), st.integers(0, 99))
+def test_the_fast_pooling_is_the_naive_one_with_overlap_ties_and_ragged_edges(
+        m, c, window, s, more_h, more_w, values, workspace, seed):
     s, h, w = min(s, window), window + more_h, window + more_w
     layer, rng = MaxPool(window, s), np.random.default_rng(seed)
-    rows, columns = windows(h, w, window, s)
+    rows, columns = windows(h, window, s), windows(w, window, s)
     assert layer.outputs((c, h, w)) == (c, len(rows), len(columns))
     assert max(r.stop for r in rows) == h and max(q.stop for q in columns) == w, "the whole image is covered"
     x, u = rng.integers(0, values, (m, c, h, w)) - values / 2, rng.standard_normal((m, c, h, w))
@@ -151,16 +146,10 @@ def test_pooling_is_its_loops_with_overlap_ties_and_ragged_edges(m, c, window, s
         layer.forward(x, y)
         layer.backward(x, y, dy, dx)
         layer.jvp(x, y, u, v)
-    want_y, want_dx, want_v = np.empty_like(y), np.zeros_like(x), np.empty_like(v)
-    for e, ch, i, j in np.ndindex(*y.shape):
-        of = x[e, ch, rows[i], columns[j]]
-        r, q = np.unravel_index(of.argmax(), of.shape)                       # argmax: the first, row by row
-        want_y[e, ch, i, j] = of[r, q]
-        want_dx[e, ch, rows[i], columns[j]][r, q] += dy[e, ch, i, j]
-        want_v[e, ch, i, j] = u[e, ch, rows[i], columns[j]][r, q]
-    np.testing.assert_array_equal(y, want_y)
-    np.testing.assert_array_equal(v, want_v)
-    np.testing.assert_allclose(dx, want_dx, atol=1e-12)
+    naive_y, naive_dx, naive_v = conv.naive_max_pool(x, dy, u, window, s)
+    np.testing.assert_array_equal(y, naive_y)
+    np.testing.assert_array_equal(v, naive_v)
+    np.testing.assert_allclose(dx, naive_dx, atol=1e-12)
 
 
 def test_a_constant_image_sends_each_windows_gradient_to_its_first_pixel():
@@ -183,16 +172,19 @@ def test_reshape_keeps_the_numbers_in_order_and_copies():
     assert y[1, 2, 1] == 11 and dx[1, 5] == 11
 
 
-# --- Networks ---------------------------------------------------------------------------------------------------------------
+# --- Networks ---------------------------------------------------------------------------------
 
 
-def cifar(r=.05, channels=32, last=192, dense=500, hidden=8000):
-    """G and D of the paper's convolutional CIFAR-10 experiment, or narrower ones of their geometry."""
-    G = [Linear(100, hidden), ReLU(), Reshape((hidden // 100, 10, 10)), ConvTranspose2d((hidden // 100, 10, 10), 3, 5, 3, 0, False)]
-    D = [Dropout(.8), Conv2d((3, 32, 32), 2 * channels, 8, 1, 4), Maxout(2), MaxPool(4, 2), Dropout(.5),
-         Conv2d((channels, 16, 16), 2 * channels, 8, 1, 3), Maxout(2), MaxPool(4, 2), Dropout(.5),
-         Conv2d((channels, 7, 7), 2 * last, 5, 1, 3), Maxout(2), MaxPool(2, 2), Reshape((last * 25,)), Dropout(.5),
-         Linear(last * 25, 5 * dense), Maxout(5), Dropout(.5), Linear(dense, 1)]
+def cifar(channels=32, last=192, dense=500, hidden=8000):
+    """G and D of the paper's convolutional CIFAR-10 experiment."""
+    maps = hidden // 100
+    G = [Linear(100, hidden), ReLU(), Reshape((maps, 10, 10)),
+         ConvTranspose2d((maps, 10, 10), 3, 5, 3, 0, False)]
+    D = [Dropout(.8), Conv2d((3, 32, 32), 2 * channels, 8, 1, 4), Maxout(2), MaxPool(4, 2),
+         Dropout(.5), Conv2d((channels, 16, 16), 2 * channels, 8, 1, 3), Maxout(2), MaxPool(4, 2),
+         Dropout(.5), Conv2d((channels, 7, 7), 2 * last, 5, 1, 3), Maxout(2), MaxPool(2, 2),
+         Reshape((last * 25,)), Dropout(.5), Linear(last * 25, 5 * dense), Maxout(5), Dropout(.5),
+         Linear(dense, 1)]
     return G, D
 
 
@@ -206,71 +198,79 @@ def test_the_shapes_of_the_papers_cifar_networks_follow_pylearn2s_pooling():
 
 
 def small(kind=lambda: Maxout(2), seed=0, dtype="float64"):
-    """G and D with every layer of conv.py, and D's first convolution followed by a layer of the given kind."""
+    """G and D with every layer of conv.py. D's first convolution is followed by a `kind`."""
     b = constant(np.random.default_rng(seed).standard_normal((4, 1, 1)) / 5)
     channels = 2 if isinstance(kind(), Maxout) else 4
-    G = Net([Linear(4, 18, he), ReLU(), Reshape((2, 3, 3)), ConvTranspose2d((2, 3, 3), 3, 3, 2, 1, False, uniform(.5))], dtype, seed)
+    G = Net([Linear(4, 18, he), ReLU(), Reshape((2, 3, 3)),
+             ConvTranspose2d((2, 3, 3), 3, 3, 2, 1, False, uniform(.5))], dtype, seed)
     D = Net([Dropout(.8), Conv2d((3, 5, 5), 4, 3, 1, 1, True, he, b), kind(), MaxPool(3, 2),
-             Conv2d((channels, 2, 2), 3, 2, 1, 1, False, he), Softplus(), Reshape((27,)), Linear(27, 1)], dtype, seed + 1)
+             Conv2d((channels, 2, 2), 3, 2, 1, 1, False, he), Softplus(), Reshape((27,)), Linear(27, 1)],
+            dtype, seed + 1)
     return G, D
 
 
 def game(kind=lambda: Maxout(2), m=3, penalty=None, dtype="float64"):
     rng, (G, D) = np.random.default_rng(0), small(kind, dtype=dtype)
-    p = gan.Players(G, D, m, penalty=penalty)
-    D.draw(p.tape_d, np.random.default_rng(1))
-    if penalty:
-        penalty.draw(np.random.default_rng(2))
-    return p, rng.standard_normal((m, 3, 5, 5)), rng.standard_normal((m, 4))
+    players = gan.Players(G, D, m, penalty=penalty)
+    players.draw_masks_d(np.random.default_rng(1))
+    return players, rng.standard_normal((m, 3, 5, 5)), rng.standard_normal((m, 4))
 
 
 @pytest.mark.parametrize("kind", [lambda: Maxout(2), ReLU, Softplus])
 def test_both_players_steps_have_the_right_gradient_through_every_layer(kind):
-    p, x, z = game(kind)
-    gan.discriminator_gradient(p, x, z)
-    assert gradcheck.error(lambda: gan.discriminator_gradient(p, x, z)[0], p.D.theta, p.D.grad.copy()) <= gradcheck.TOLERANCE
+    players, x, z = game(kind)
+
+    def V():
+        return gan.discriminator_gradient(players, x, z)[0]
 
     def J():
-        gan.generator_gradient(p, z)
-        return GAN.J(p.tape_fake.x[-1], p.generator_loss).mean()
+        gan.generator_gradient(players, z)
+        return GAN.J(players.tape_fake.x[-1], players.generator_loss).mean()
+
+    V()
+    assert gradcheck.error(V, players.D.theta, players.D.grad.copy()) <= gradcheck.TOLERANCE
     J()
-    assert gradcheck.error(J, p.G.theta, p.G.grad.copy()) <= gradcheck.TOLERANCE
+    assert gradcheck.error(J, players.G.theta, players.G.grad.copy()) <= gradcheck.TOLERANCE
 
 
 @pytest.mark.parametrize("kind", [lambda: Maxout(2), LeakyReLU, Softplus])
 @pytest.mark.parametrize("penalty", [GradientPenalty, R1])
 def test_a_penalty_has_the_right_gradient_through_convolution_and_pooling(penalty, kind):
     penalty = penalty()
-    p, x, z = game(kind, penalty=penalty)
+    players, x, z = game(kind, penalty=penalty)
 
-    def V_P():
-        return gan.discriminator_gradient(p, x, z)[0] - penalty.P
-    V_P()
+    def V_minus_P():
+        return gan.discriminator_gradient(players, x, z)[0] - penalty.P
+    V_minus_P()
     assert float(penalty.P) > 0
-    assert gradcheck.error(V_P, p.D.theta, p.D.grad.copy()) <= gradcheck.TOLERANCE
+    assert gradcheck.error(V_minus_P, players.D.theta, players.D.grad.copy()) <= gradcheck.TOLERANCE
 
 
 def test_the_table_of_gradcheck_has_rows_for_every_layer_here_once_and_twice_differentiated():
-    what = {row[0] for row in itertools.takewhile(lambda row: "step" not in row[0], gradcheck.rows())}      # the layers come first
+    layers_first = itertools.takewhile(lambda row: "step" not in row[0], gradcheck.rows())
+    what = {row[0] for row in layers_first}
     for kind in (Conv2d, ConvTranspose2d, MaxPool, Reshape):
         assert any(w.startswith(kind.__name__ + "(") for w in what)
         assert any(w.startswith(f"grad_x y through {kind.__name__}(") for w in what)
 
 
 def test_a_training_step_reads_nothing_back_from_the_device(device):
-    p = gan.Players(*small(dtype="float32"), 4, penalty=R1(.1))
-    examples = iter([device.asarray(np.random.default_rng(i).standard_normal((4, 3, 5, 5)).astype("float32")) for i in range(3)])
-    sgd, rng, before = (Momentum(p.D, .01), Momentum(p.G, .01)), backend.default_rng(0), p.D.theta.copy()
+    players = gan.Players(*small(dtype="float32"), 4, penalty=R1(.1))
+    G, D, tape_g, tape_d = players.G, players.D, players.tape_g, players.tape_d
+    examples = iter([device.asarray(np.random.default_rng(i).standard_normal((4, 3, 5, 5)).astype("float32"))
+                     for i in range(3)])
+    sgd_d, sgd_g, rng, before = Momentum(D, .01), Momentum(G, .01), backend.default_rng(0), D.theta.copy()
     device.reset()
-    for _ in gan.train(p, examples, Normal(), *sgd, rng, 3):
+    for _ in gan.train(players, examples, Normal(), sgd_d, sgd_g, rng, 3):
         pass
     assert device.counts["host reads"] == device.counts["host writes"] == 0 < device.counts["operations"]
-    assert {str(a.dtype) for a in (*p.tape_d.x, *p.tape_d.dx, *p.tape_g.x, *p.tape_g.dx, p.D.theta, p.D.grad, p.G.theta, p.G.grad)} == {"float32"}
-    assert 0 < float(abs(p.D.theta - before).max()) < 1
+    arrays = *tape_d.x, *tape_d.dx, *tape_g.x, *tape_g.dx, D.theta, D.grad, G.theta, G.grad
+    assert {str(a.dtype) for a in arrays} == {"float32"}
+    assert 0 < float(abs(D.theta - before).max()) < 1
 
 
 def test_float32_is_not_upcast_on_the_way(monkeypatch):
-    """Every array that a layer makes for itself is of its inputs' type."""
+    """Every array that a layer makes for itself has the dtype of its inputs."""
     seen = set()
     for name in ("matmul", "zeros", "full", "ascontiguousarray", "maximum", "zeros_like"):
         def spy(*args, f=getattr(np, name), **kwargs):
@@ -278,8 +278,8 @@ def test_float32_is_not_upcast_on_the_way(monkeypatch):
             seen.add(str(a.dtype))
             return a
         monkeypatch.setattr(conv.xp, name, spy, raising=False)
-    for layer, inputs in ((Conv2d((2, 5, 5), 3, 3, 2, 1), (2, 5, 5)), (ConvTranspose2d((2, 3, 3), 3, 3, 2, 1, False), (2, 3, 3)),
-                          (MaxPool(3, 2), (2, 5, 5))):
+    for layer, inputs in ((Conv2d((2, 5, 5), 3, 3, 2, 1), (2, 5, 5)), (MaxPool(3, 2), (2, 5, 5)),
+                          (ConvTranspose2d((2, 3, 3), 3, 3, 2, 1, False), (2, 3, 3))):
         with_parameters(layer, "float32")
         x, dy = np.ones((2, *inputs), "float32"), np.ones((2, *layer.outputs(inputs)), "float32")
         y, dx = np.empty_like(dy), np.empty_like(x)
@@ -293,16 +293,17 @@ def test_float32_is_not_upcast_on_the_way(monkeypatch):
 def test_a_layer_keeps_nothing_of_a_pass_and_rows_of_a_tape_stay_rows():
     _, D = small()
     state = {l: dict(vars(layer)) for l, layer in enumerate(D.layers)}
-    t, rng = D.tape(6), np.random.default_rng(0)
-    t.x[0][...] = rng.standard_normal(t.x[0].shape)
-    D.forward(t)
-    whole = t.x[-1].copy()
-    D.forward(t[2:4])
-    t.dx[-1][...] = 1
-    D.backward(t)
-    np.testing.assert_allclose(t.x[-1], whole, rtol=1e-12)
+    tape, rng = D.tape(6), np.random.default_rng(0)
+    tape.x[0][...] = rng.standard_normal(tape.x[0].shape)
+    D.forward(tape)
+    all_rows = tape.x[-1].copy()
+    D.forward(tape[2:4])
+    tape.dx[-1][...] = 1
+    D.backward(tape)
+    np.testing.assert_allclose(tape.x[-1], all_rows, rtol=1e-12)
     for l, layer in enumerate(D.layers):
-        assert vars(layer).keys() == state[l].keys() and all(vars(layer)[name] is state[l][name] for name in state[l])
+        assert vars(layer).keys() == state[l].keys()
+        assert all(vars(layer)[name] is state[l][name] for name in state[l])
 
 
 @pytest.mark.parametrize("verb", ["apply", "adjoint", "outer"])
@@ -310,10 +311,10 @@ def test_the_workspace_is_bounded_however_many_the_examples(verb, monkeypatch):
     monkeypatch.setattr(conv, "WORKSPACE", 1 << 20)
     layer = with_parameters(Conv2d((3, 20, 20), 8, 5, 1, 2), "float32")
     x, dy = np.ones((300, 3, 20, 20), "float32"), np.ones((300, 8, 20, 20), "float32")
-    given = {"apply": (x, dy), "adjoint": (dy, x), "outer": (x, dy, layer.dW)}[verb]
+    arrays = {"apply": (x, dy), "adjoint": (dy, x), "outer": (x, dy, layer.dW)}[verb]
     tracemalloc.start()
     try:
-        getattr(layer, verb)(*given)
+        getattr(layer, verb)(*arrays)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -323,14 +324,14 @@ def test_the_workspace_is_bounded_however_many_the_examples(verb, monkeypatch):
 
 def test_chunks_are_slices_of_all_rows_of_nearly_equal_size():
     for m in (1, 7, 128):
-        for example in (1, 5 << 20, 1 << 20, 300 << 20):
-            rows = conv.chunks(m, example)
-            sizes = [len(range(m)[r]) for r in rows]
-            assert [i for r in rows for i in range(m)[r]] == list(range(m))
-            assert max(sizes) * example <= max(conv.WORKSPACE, example) and min(sizes) > 0
+        for example_bytes in (1, 5 << 20, 1 << 20, 300 << 20):
+            slices = conv.chunks(m, example_bytes)
+            sizes = [len(range(m)[rows]) for rows in slices]
+            assert [i for rows in slices for i in range(m)[rows]] == list(range(m))
+            assert max(sizes) * example_bytes <= max(conv.WORKSPACE, example_bytes) and min(sizes) > 0
 
 
-# --- Files and refusals -----------------------------------------------------------------------------------------------------
+# --- Files and refusals -----------------------------------------------------------------------
 
 
 def test_convolutional_networks_come_back_from_a_checkpoint_to_the_bit(xp, tmp_path):
@@ -343,15 +344,16 @@ def test_convolutional_networks_come_back_from_a_checkpoint_to_the_bit(xp, tmp_p
     checkpoint.restore(tmp_path / "c.npz", *other)
     G, D = npgan.load(tmp_path / "c.npz")
     z = xp.asarray(np.random.default_rng(0).standard_normal((3, 4)).astype("float32"))
-    want = xp.asnumpy(nets[1](nets[0](z)))
+    expected = xp.asnumpy(nets[1](nets[0](z)))
     for g, d in ((G, D), others):
-        np.testing.assert_array_equal(xp.asnumpy(d(g(z))), want)
+        np.testing.assert_array_equal(xp.asnumpy(d(g(z))), expected)
     assert repr(G) == repr(nets[0]) and repr(D) == repr(nets[1])
 
 
-@pytest.mark.parametrize("layer", [["Conv2d", [3, 5], 4, 3], ["Conv2d", 3, 4, 3], ["Conv2d", [3, 5, 5], "4", 3], ["MaxPool", 2, 0],
-                                   ["Reshape", [-1]], ["Conv2d", [3, 5, 5], 4, 9], ["MaxPool", 1e9, 1], ["Reshape", {}],
-                                   ["Conv2d", [3, 10 ** 9, 10 ** 9], 10 ** 9, 3, 1, 0, False]])
+@pytest.mark.parametrize("layer", [
+    ["Conv2d", [3, 5], 4, 3], ["Conv2d", 3, 4, 3], ["Conv2d", [3, 5, 5], "4", 3], ["Conv2d", [3, 5, 5], 4, 9],
+    ["Conv2d", [3, 10 ** 9, 10 ** 9], 10 ** 9, 3, 1, 0, False], ["MaxPool", 2, 0], ["MaxPool", 1e9, 1],
+    ["Reshape", [-1]], ["Reshape", {}]])
 def test_a_checkpoint_with_an_impossible_layer_is_refused_naming_the_file(tmp_path, layer):
     path = tmp_path / "c.npz"
     checkpoint.save(path, *(Momentum(net, .1) for net in small()), {})
@@ -366,19 +368,30 @@ def test_a_checkpoint_with_an_impossible_layer_is_refused_naming_the_file(tmp_pa
 
 
 @pytest.mark.parametrize("make, words", [
-    (lambda: Conv2d((3, 5, 4), 8, 7, 1, 1), r"Conv2d\(\(3, 5, 4\), 8, 7, 1, 1, True\): a kernel of 7 x 7 .* 5 x 4 with 1 zeros"),
+    (lambda: Conv2d((3, 5, 4), 8, 7, 1, 1),
+     r"Conv2d\(\(3, 5, 4\), 8, 7, 1, 1, True\): a kernel of 7 x 7 .* 5 x 4 with 1 zeros"),
     (lambda: Conv2d(3, 64, 8), r"Conv2d\(3, 64, 8, 1, 0, True\): takes inputs \(channels, height, width\)"),
-    (lambda: Conv2d((3, 32), 64, 8), "takes inputs"), (lambda: Conv2d((3, 32, 0), 64, 8), "whole numbers from 1 on"),
-    (lambda: Conv2d((3, 32, 32), 0, 8), "whole numbers"), (lambda: Conv2d((3, 32, 32), 64, 8, 0), "whole numbers"),
-    (lambda: Conv2d((3, 32, 32), 64, 8, 1, -1), "pad from 0 on"), (lambda: Conv2d((3, 32, 32), 64, 2.5), "whole numbers"),
+    (lambda: Conv2d((3, 32), 64, 8), "takes inputs"),
+    (lambda: Conv2d((3, 32, 0), 64, 8), "integers >= 1"),
+    (lambda: Conv2d((3, 32, 32), 0, 8), "integers"),
+    (lambda: Conv2d((3, 32, 32), 64, 8, 0), "integers"),
+    (lambda: Conv2d((3, 32, 32), 64, 2.5), "integers"),
+    (lambda: Conv2d((3, 32, 32), 64, 8, 1, -1), "pad >= 0"),
     (lambda: Conv2d((3, 32, 32), 64, 8, 1, 0, uniform(.1)), "tied, True or False"),
-    (lambda: ConvTranspose2d((8, 2, 3), 3, 2, 1, 2), r"of 2 x 3 inputs, 1 pixels apart.*kernel of 2 x 2.*pad of 2 leaves -1 x 0"),
-    (lambda: MaxPool(2, 3), r"MaxPool\(2, 3\).*stride <= window"), (lambda: MaxPool(0, 0), "whole numbers"),
-    (lambda: MaxPool(2.5, 1), "whole numbers"), (lambda: Reshape(()), "tuple of whole numbers"), (lambda: Reshape(12), "tuple"),
-    (lambda: Net([Conv2d((1, 4, 4), 2, 3), MaxPool(3, 2)]), r"MaxPool\(3, 2\): there is no window of 3 x 3 in inputs of shape \(2, 2, 2\)"),
+    (lambda: ConvTranspose2d((8, 2, 3), 3, 2, 1, 2),
+     r": 2 x 3 inputs, 1 pixels apart.*kernel of 2 x 2.*pad of 2 leave -1 x 0"),
+    (lambda: MaxPool(2, 3), r"MaxPool\(2, 3\).*stride <= window"),
+    (lambda: MaxPool(0, 0), "integers"),
+    (lambda: MaxPool(2.5, 1), "integers"),
+    (lambda: Reshape(()), "tuple of integers"),
+    (lambda: Reshape(12), "tuple"),
+    (lambda: Net([Conv2d((1, 4, 4), 2, 3), MaxPool(3, 2)]),
+     r"MaxPool\(3, 2\): there is no window of 3 x 3 in inputs of shape \(2, 2, 2\)"),
     (lambda: Net([Linear(3, 4), MaxPool(1, 1)]), r"no window.*\(4,\)"),
-    (lambda: Net([Linear(3, 7), Reshape((2, 3))]), r"Reshape\(\(2, 3\)\): 6 numbers, but the inputs, of shape \(7,\), are 7"),
-    (lambda: Net([Linear(3, 12), Reshape((3, 2, 2)), Conv2d((3, 2, 3), 2, 1)]), r"layer 2, Conv2d.*\(3, 2, 3\).*\(3, 2, 2\)")])
+    (lambda: Net([Linear(3, 7), Reshape((2, 3))]),
+     r"Reshape\(\(2, 3\)\): has 6 numbers, but the inputs, of shape \(7,\), have 7"),
+    (lambda: Net([Linear(3, 12), Reshape((3, 2, 2)), Conv2d((3, 2, 3), 2, 1)]),
+     r"layer 2, Conv2d.*\(3, 2, 3\).*\(3, 2, 2\)")])
 def test_impossible_geometry_is_refused_at_construction_in_one_sentence_with_the_sizes(make, words):
     with pytest.raises(ValueError, match=words) as e:
         make()
