@@ -232,8 +232,8 @@ def test_nothing_leaks_from_one_step_to_the_next():
     """The same x, z and masks give the same gradients, whatever was computed in between, and
     poisoned buffers change nothing.
     """
-    from npgan.gradcheck import players
-    p, x, z = players(GAN, "non-saturating")
+    from npgan.gradcheck import game
+    p, x, z = game(GAN, "non-saturating")
     statistics = gan.discriminator_gradient(p, x, z)
     g_d = p.D.grad.copy()
     gan.generator_gradient(p, z)
@@ -251,8 +251,8 @@ def test_nothing_leaks_from_one_step_to_the_next():
 
 
 def test_a_players_gradient_leaves_the_other_players_gradient_and_all_parameters_alone():
-    from npgan.gradcheck import players
-    p, x, z = players(GAN, "minimax")
+    from npgan.gradcheck import game
+    p, x, z = game(GAN, "minimax")
     before = p.G.theta.copy(), p.D.theta.copy()
     p.G.grad[...] = p.D.grad[...] = 42
     gan.discriminator_gradient(p, x, z)
@@ -388,8 +388,8 @@ def test_the_readme_shows_the_code_of_train_as_it_is():
 @pytest.mark.parametrize("which", ["x", "z"])
 def test_a_minibatch_of_another_shape_is_refused_with_both_shapes_and_changes_nothing(which, wrong):
     """One row, a vector, a column, a number: NumPy would broadcast each of them without a word."""
-    from npgan.gradcheck import players
-    p, x, z = players(GAN, "non-saturating")
+    from npgan.gradcheck import game
+    p, x, z = game(GAN, "non-saturating")
     bad = {"x": x, "z": z}
     bad[which] = wrong(bad[which])
     shapes = [re.escape(str(np.shape(a))) for a in (bad[which], {"x": x, "z": z}[which])]
