@@ -54,7 +54,8 @@ def off(f, factor=1 + 1e-5):
 
 @pytest.mark.parametrize("kind, name", [
     (layers.LeakyReLU, "slope"), (layers.Sigmoid, "slope"), (layers.Sigmoid, "curvature"),
-    (layers.Tanh, "slope"), (layers.Tanh, "curvature"), (layers.Softplus, "slope"), (layers.Softplus, "curvature")])
+    (layers.Tanh, "slope"), (layers.Tanh, "curvature"),
+    (layers.Softplus, "slope"), (layers.Softplus, "curvature")])
 def test_a_derivative_that_is_wrong_by_one_part_in_100000_is_caught(kind, name, monkeypatch):
     monkeypatch.setattr(kind, name, off(getattr(kind, name)))
     assert caught(gradcheck.rows())
