@@ -1,7 +1,8 @@
-"""Time the convolutions of the 2014 paper's CIFAR-10 networks: npgan beside PyTorch, forward and backward (dx, dW, db), and pooling.
+"""Time the convolutions of the 2014 paper's CIFAR-10 networks: npgan beside PyTorch.
 
-One process, in turns A B A B, the same numbers: before the race both compute y and every gradient and must agree. Each layer for itself,
-at D's and G's sizes. Needs the extra `bench`. NPGAN_BACKEND=cupy races on the GPU.
+Each layer runs forward and backward (dx, dW, db), and so do the poolings. Before the race both
+compute y and every gradient from the same numbers, and these must agree. Needs the extra
+`bench`. NPGAN_BACKEND=cupy races on the GPU.
 """
 
 import numpy as np
@@ -13,22 +14,26 @@ from npgan.runs import options
 
 
 def layers():
-    """{name: (layer, shape of one input)}: D up to its dense layers, in order, and the last layer of G."""
-    return {"D 1, 64 x 8 x 8": (Conv2d((3, 32, 32), 64, 8, 1, 4), (3, 32, 32)), "D 1, pool 4 / 2": (MaxPool(4, 2), (32, 33, 33)),
-            "D 2, 64 x 8 x 8": (Conv2d((32, 16, 16), 64, 8, 1, 3), (32, 16, 16)), "D 2, pool 4 / 2": (MaxPool(4, 2), (32, 15, 15)),
-            "D 3, 384 x 5 x 5": (Conv2d((32, 7, 7), 384, 5, 1, 3), (32, 7, 7)), "D 3, pool 2 / 2": (MaxPool(2, 2), (192, 9, 9)),
+    """{name: (layer, shape of one input)}: D up to its dense layers, and G's last layer."""
+    return {"D 1, 64 x 8 x 8": (Conv2d((3, 32, 32), 64, 8, 1, 4), (3, 32, 32)),
+            "D 1, pool 4 / 2": (MaxPool(4, 2), (32, 33, 33)),
+            "D 2, 64 x 8 x 8": (Conv2d((32, 16, 16), 64, 8, 1, 3), (32, 16, 16)),
+            "D 2, pool 4 / 2": (MaxPool(4, 2), (32, 15, 15)),
+            "D 3, 384 x 5 x 5": (Conv2d((32, 7, 7), 384, 5, 1, 3), (32, 7, 7)),
+            "D 3, pool 2 / 2": (MaxPool(2, 2), (192, 9, 9)),
             "G, 3 x 5 x 5 / 3": (ConvTranspose2d((80, 10, 10), 3, 5, 3, 0, False), (80, 10, 10))}
 
 
 class Ours:
-    """forward and backward of one layer at m examples of U(-1, 1), as the step does them."""
+    """Forward and backward of one layer at m examples of U(-1, 1)."""
 
     def __init__(self, layer, inputs, m):
         rng, self.layer = np.random.default_rng(0), layer
         for name, shape in layer.parameters.items():
             setattr(layer, name, xp.asarray(rng.uniform(-.1, .1, shape).astype("float32")))
             setattr(layer, "d" + name, xp.empty(shape, "float32"))
-        self.x, self.dy = (xp.asarray(rng.uniform(-1, 1, (m, *shape)).astype("float32")) for shape in (inputs, layer.outputs(inputs)))
+        self.x, self.dy = (xp.asarray(rng.uniform(-1, 1, (m, *shape)).astype("float32"))
+                           for shape in (inputs, layer.outputs(inputs)))
         self.y, self.dx = xp.empty_like(self.dy), xp.empty_like(self.x)
 
     def __call__(self):
@@ -37,11 +42,12 @@ class Ours:
         self.layer.backward(self.x, self.y, self.dy, self.dx)
 
     def results(self):
-        return [xp.asnumpy(a) for a in (self.y, self.dx, *(getattr(self.layer, "d" + name) for name in self.layer.parameters))]
+        gradients = (getattr(self.layer, "d" + name) for name in self.layer.parameters)
+        return [xp.asnumpy(a) for a in (self.y, self.dx, *gradients)]
 
 
 class Torch:
-    """The same with torch.nn.functional and autograd, the parameters copied."""
+    """The same with torch.nn.functional and autograd, from copies of the parameters."""
 
     def __init__(self, torch, ours):
         def tensor(a):
@@ -51,18 +57,21 @@ class Torch:
         self.dy, self.parameters = tensor(xp.asnumpy(ours.dy)), []
         self.x = tensor(xp.asnumpy(ours.x)).requires_grad_()
         if isinstance(layer, MaxPool):
-            self.f = lambda: F.max_pool2d(self.x, *layer.args, ceil_mode=True)
+            self.f = lambda: F.max_pool2d(self.x, layer.window, layer.stride, ceil_mode=True)
             return
-        (c, _, _), (k, _, _) = layer.image, layer.maps
-        n, stride, pad, tied = layer.kernel, layer.stride, layer.pad, layer.tied
+        self.sizes = n, c, k = layer.kernel, layer.image[0], layer.maps[0]
         W = tensor(self.kernels(xp.asnumpy(layer.W), n, c, k)).requires_grad_()
         b = tensor(xp.asnumpy(layer.b)).requires_grad_()
         f = F.conv_transpose2d if isinstance(layer, ConvTranspose2d) else F.conv2d
-        self.f = (lambda: f(self.x, W, b.view(-1), stride, pad)) if tied else (lambda: f(self.x, W, None, stride, pad) + b)
-        self.parameters, self.sizes = [W, b], (n, c, k)
+        if layer.tied:
+            self.f = lambda: f(self.x, W, b.view(-1), layer.stride, layer.pad)
+        else:
+            self.f = lambda: f(self.x, W, None, layer.stride, layer.pad) + b
+        self.parameters = [W, b]
 
     @staticmethod
     def kernels(W, n, c, k):
+        """PyTorch's order of the weights: (n c n, k) as (k, c, n, n)."""
         return np.ascontiguousarray(W.reshape(n, c, n, k).transpose(3, 1, 0, 2))
 
     def __call__(self):
@@ -72,12 +81,13 @@ class Torch:
         self.y.backward(self.dy)
 
     def disagreement(self, ours):
-        """Largest relative difference of y, dx, dW, db."""
-        y, dx, *rest = ours.results()
-        if rest:
-            rest[0] = self.kernels(rest[0], *self.sizes)
+        """The largest relative difference of y, dx, dW, db."""
+        y, dx, *gradients = ours.results()
+        if gradients:
+            gradients[0] = self.kernels(gradients[0], *self.sizes)
         theirs = [self.y.detach(), self.x.grad, *(a.grad for a in self.parameters)]
-        return max(float(np.linalg.norm(a - b.cpu().numpy()) / np.linalg.norm(a)) for a, b in zip((y, dx, *rest), theirs))
+        return max(float(np.linalg.norm(a - b.cpu().numpy()) / np.linalg.norm(a))
+                   for a, b in zip((y, dx, *gradients), theirs))
 
 
 def parser():
@@ -87,32 +97,37 @@ def parser():
 
 
 def main(args):
-    torch, result = race.need("torch"), []
+    torch, m, result = race.need("torch"), args.batch_size, []
     with race.pinned(args.threads) as threads:
         for name, (layer, inputs) in layers().items():
-            ours = Ours(layer, inputs, args.batch_size)
+            ours = Ours(layer, inputs, m)
             theirs = Torch(torch, ours)
-            ours(), theirs()
+            ours()
+            theirs()
             difference = theirs.disagreement(ours)
-            if not difference < 1e-5:
-                raise ValueError(f"{name}: y or a gradient of npgan and PyTorch differs by {difference:.1e}: this would be no race")
+            race.check_agreement(f"{name}: y and the gradients of npgan and PyTorch", difference, 1e-5)
             row = race.summary(race.race({"ours": ours, "torch_eager": theirs}, args.rounds))
-            result.append({"layer": name, **row, "ratio_eager": row["torch_eager_ms"] / row["ours_ms"], "difference": difference,
-                           "workspace_MiB": race.workspace(ours)})
+            result.append({"layer": name, **row, "ratio_eager": row["torch_eager_ms"] / row["ours_ms"],
+                           "difference": difference, "workspace_MiB": race.workspace(ours)})
     total = {key: sum(row[key] for row in result) for key in ("ours_ms", "torch_eager_ms")}
     total["ratio_eager"] = total["torch_eager_ms"] / total["ours_ms"]
-
-    def line(row):
-        quartiles = ("({:.1f} to {:.1f})".format(*row[f"{name}_quartiles"]) if f"{name}_quartiles" in row else ""
-                     for name in ("ours", "torch_eager"))
-        cells = (f"{row[f'{name}_ms']:10.1f} {q:18}" for name, q in zip(("ours", "torch_eager"), quartiles))
-        return f"{row.get('layer', 'sum of medians'):18}{''.join(cells)}{row['ratio_eager']:14.2f}"
-
-    race.show(args, {"m": args.batch_size, "layers": result, **total, "threads": threads, "machine": race.machine()}, [
-        f"m = {args.batch_size}, forward and backward; y and gradients agree to {max(row['difference'] for row in result):.1e}; "
-        f"median and quartiles of {args.rounds} turns, ms", f"{'':18}{'ours':>10}{'':19}{'PyTorch':>10}{'':19}PyTorch / ours",
-        *(f"{line(row)}   workspace {row['workspace_MiB']:.1f} MiB" for row in result), line(total)])
+    difference = max(row["difference"] for row in result)
+    race.show(args, {"m": m, "layers": result, **total, "threads": threads, "machine": race.machine()}, [
+        f"m = {m}, forward and backward; y and gradients agree to {difference:.1e}; median and quartiles of "
+        f"{args.rounds} rounds, ms",
+        f"{'':18}{'ours':>10}{'':19}{'PyTorch':>10}{'':19}PyTorch / ours", *map(line, result),
+        f"{'sum of medians':18}{total['ours_ms']:10.1f}{'':19}{total['torch_eager_ms']:10.1f}{'':19}"
+        f"{total['ratio_eager']:14.2f}"])
     return 0
+
+
+def line(row):
+    """A layer's line of the table."""
+    cells = ""
+    for name in ("ours", "torch_eager"):
+        lower, upper = row[f"{name}_quartiles"]
+        cells += f"{row[f'{name}_ms']:10.1f} {f'({lower:.1f} to {upper:.1f})':18}"
+    return f"{row['layer']:18}{cells}{row['ratio_eager']:14.2f}   workspace {row['workspace_MiB']:.1f} MiB"
 
 
 if __name__ == "__main__":

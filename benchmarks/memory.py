@@ -1,11 +1,14 @@
-"""Memory and growth, in four parts (all of them, or those named):
+"""Memory and growth, in four parts. Name the parts to run; the default is all of them.
 
-import   how much `import npgan` adds to the time of `import numpy`
-paper    peak resident memory of examples/mnist.py --preset paper, a few iterations and all that belongs to the end of a run
-memmap   training on a file of 8 GB: minibatches gathered from a numpy.memmap of bytes, resident memory as the iterations go
-growth   time of an iteration against m and against the width, beside the floor of step.py: a plot
+import   what `import npgan` adds to the time of `import numpy`
+paper    peak resident memory of examples/mnist.py --preset paper: a few iterations, and
+         everything that belongs to the end of a run
+memmap   resident memory while training on a file of 8 GB, with minibatches gathered from a
+         numpy.memmap of bytes
+growth   time of an iteration against m and against the width, beside the floor of step.py,
+         as a plot; needs the extra `bench`
 
-The first three are about the CPU. Needs the extra `bench` for growth only.
+The first three are about the CPU.
 """
 
 import mmap
@@ -29,26 +32,35 @@ from npgan.priors import Uniform
 from npgan.runs import options, plots
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-PIXELS, GIGABYTES, ITERATIONS = 784, 8, [100, 300, 1000]
+IMPORTS, PIXELS, GIGABYTES, ITERATIONS = 7, 784, 8, [100, 300, 1000]
 SIZES = {"m": [50, 100, 200, 400, 800, 1600], "width": [300, 600, 1200, 2400, 4800]}
+LABELS = {"m": "m, at width 1,200", "width": "width of the hidden layers, at m = 100"}
 
 
-def imports(args):
-    """Milliseconds of `import npgan` once NumPy is there, each time in a new process; byte-compiled, as an installed package is."""
-    code = "import time, numpy; t = time.perf_counter(); import npgan; print(1000 * (time.perf_counter() - t))"
+# --- The parts. Each returns (values for the JSON object, lines for the table) ----------------
+
+
+def import_time(args):
+    """Milliseconds of `import npgan` after NumPy, each time in a new process.
+
+    npgan is byte-compiled, as an installed package is; the first process compiles it.
+    """
+    code = ("import time, numpy; start = time.perf_counter(); import npgan; "
+            "print(1000 * (time.perf_counter() - start))")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     with tempfile.TemporaryDirectory() as compiled:
         command = [sys.executable, "-X", f"pycache_prefix={compiled}", "-c", code]
-        times = [float(subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment).stdout) for _ in range(8)][1:]
-    return {"import_ms": statistics.median(times)}, [
-        f"import npgan adds {statistics.median(times):.1f} ms ({min(times):.1f} to {max(times):.1f}) to import numpy's"]
+        _, *times = [float(subprocess.check_output(command, env=environment)) for _ in range(1 + IMPORTS)]
+    median = statistics.median(times)
+    return {"import_ms": median}, [
+        f"import npgan adds {median:.1f} ms ({min(times):.1f} to {max(times):.1f}) to import numpy"]
 
 
 def paper(args):
-    """MiB at the peak of a process that trains and finishes as the paper's run does."""
+    """Peak MiB of a process that trains and finishes as the paper's run does."""
     with tempfile.TemporaryDirectory() as out:
-        command = [sys.executable, os.path.join(HERE, "..", "examples", "mnist.py"), "--preset", "paper", "--data", args.data,
-                   "--iterations", "20", "--quiet", "--out", out]
+        command = [sys.executable, os.path.join(HERE, "..", "examples", "mnist.py"), "--preset", "paper",
+                   "--data", args.data, "--iterations", "20", "--quiet", "--out", out]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
     if status:
@@ -58,65 +70,79 @@ def paper(args):
 
 
 def memmap(args):
-    """MiB at the peak of a process that trains on a file of 8 GB, after some and after more iterations."""
+    """Peak MiB of a process that trains on a file of 8 GB, after each number of ITERATIONS."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "images")
         with open(path, "wb") as f:
-            f.truncate(GIGABYTES * 10 ** 9 // PIXELS * PIXELS)              # sparse: zeros that take no room
+            f.truncate(GIGABYTES * 10 ** 9 // PIXELS * PIXELS)      # a sparse file: zeros that take no space
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
             peaks = pool.submit(train_on, path, ITERATIONS).result()
-    return {"memmap_MiB": peaks}, [f"training on a file of {GIGABYTES} GB, resident at the peak until iteration "
-                                   + ", ".join(f"{i}: {mib:.1f} MiB" for i, mib in peaks.items())]
+    lines = ", ".join(f"{i}: {peak:.1f} MiB" for i, peak in peaks.items())
+    return {"memmap_MiB": peaks}, [
+        f"training on a file of {GIGABYTES} GB, resident at the peak until iteration {lines}"]
 
 
 def train_on(path, iterations):
+    """{iteration: peak MiB until then}"""
     def examples():
         rng = np.random.default_rng(0)
-        while True:                                 # mapped anew for each minibatch: the pages of the last one are let go
+        while True:
+            # Each minibatch maps the file anew, because a mapping keeps all pages that it read.
+            # The rows lie anywhere in the file, so read-ahead would take many times as long.
             images = np.memmap(path, "uint8", "r")
-            images.base.madvise(mmap.MADV_RANDOM)   # its rows lie anywhere: read ahead, a minibatch takes many times as long
+            images.base.madvise(mmap.MADV_RANDOM)
             images = images.reshape(-1, PIXELS)
-            yield xp.asarray(images[rng.integers(0, len(images), p.m)] / np.float32(255))
+            yield xp.asarray(images[rng.integers(0, len(images), players.m)] / np.float32(255))
 
-    p, _, _ = step.ours(step.paper(100), 100)
-    steps = train(p, examples(), Uniform(), Momentum(p.D, .1), Momentum(p.G, .1), xp.default_rng(0), iterations[-1])
-    return {i: mebibytes(resource.getrusage(resource.RUSAGE_SELF)) for i in (record.iteration + 1 for record in steps) if i in iterations}
+    players, _, _ = step.ours(step.paper(100), 100)
+    sgd_d, sgd_g = Momentum(players.D, .1), Momentum(players.G, .1)
+    peaks = {}
+    for record in train(players, examples(), Uniform(), sgd_d, sgd_g, xp.default_rng(0), iterations[-1]):
+        if record.iteration + 1 in iterations:
+            peaks[record.iteration + 1] = mebibytes(resource.getrusage(resource.RUSAGE_SELF))
+    return peaks
 
 
 def mebibytes(usage):
+    """The peak of a process; Linux counts in KiB, macOS in bytes."""
     return usage.ru_maxrss / (2 ** 20 if sys.platform == "darwin" else 2 ** 10)
 
 
 def growth(args):
-    """An iteration of the paper's networks and its matrix products alone, at each m, and at each width."""
-    result = {}
+    """An iteration of the paper's networks and its matrix products alone, at each of SIZES."""
     if not os.path.isdir(os.path.dirname(os.path.abspath(args.plot))):
         raise FileNotFoundError(f"--plot {args.plot}: there is no such folder")
+    result, lines = {what: {} for what in SIZES}, []
     with race.pinned(args.threads) as threads:
         for what, sizes in SIZES.items():
             for size in sizes:
-                p, _, ours = step.ours(step.paper(1200 if what == "m" else size), size if what == "m" else 100)
-                row = race.summary(race.race({"ours": ours, "floor": step.floor(p)}, args.rounds))
-                result.setdefault(what, {})[size] = row | {"ratio_floor": row["ours_ms"] / row["floor_ms"]}
+                m, width = (size, 1200) if what == "m" else (100, size)
+                players, _, ours = step.ours(step.paper(width), m)
+                row = race.summary(race.race({"ours": ours, "floor": step.floor(players)}, args.rounds))
+                row["ratio_floor"] = row["ours_ms"] / row["floor_ms"]
+                result[what][size] = row
+                lines.append(f"{what:>5} {size:5}: ours {row['ours_ms']:9.2f} ms   "
+                             f"floor {row['floor_ms']:9.2f} ms   ours / floor {row['ratio_floor']:.2f}")
     draw(args.plot, result)
-    return {"growth": result, "threads": threads}, [
-        f"{what:>5} {size:5}: ours {row['ours_ms']:9.2f} ms   floor {row['floor_ms']:9.2f} ms   ours / floor {row['ratio_floor']:.2f}"
-        for what, rows in result.items() for size, row in rows.items()] + [args.plot]
+    return {"growth": result, "threads": threads}, [*lines, args.plot]
 
 
 def draw(path, result):
+    """Two plots, against m and against the width, with the ratio to the floor at each point."""
     from matplotlib.figure import Figure
     fig = Figure((10, 4.2), layout="constrained")
-    for ax, (what, rows), label in zip(fig.subplots(1, 2), result.items(), ("m, at width 1,200", "width of the hidden layers, at m = 100")):
-        for name, style, color in ("ours", "o-", "tab:blue"), ("floor", "s--", "tab:gray"):
-            ax.plot(rows.keys(), [row[f"{name}_ms"] for row in rows.values()], style, color=color,
-                    label={"ours": "an iteration", "floor": "its matrix products alone"}[name])
+    for ax, (what, rows) in zip(fig.subplots(1, 2), result.items()):
+        ours, floor = ([row[f"{name}_ms"] for row in rows.values()] for name in ("ours", "floor"))
+        ax.plot(rows.keys(), ours, "o-", color="tab:blue", label="an iteration")
+        ax.plot(rows.keys(), floor, "s--", color="tab:gray", label="its matrix products alone")
         for size, row in rows.items():
-            ax.annotate(f"{row['ratio_floor']:.2f}", (size, row["ours_ms"]), (-4, 6), textcoords="offset points", ha="right", fontsize=8)
-        ax.set(xscale="log", yscale="log", xlabel=label, ylabel="ms (median); the numbers: ratio of the two")
+            ax.annotate(f"{row['ratio_floor']:.2f}", (size, row["ours_ms"]), (-4, 6),
+                        textcoords="offset points", ha="right", fontsize=8)
+        ax.set(xscale="log", yscale="log", xlabel=LABELS[what],
+               ylabel="ms (median); the numbers: ratio of the two")
         ax.set_xticks(list(rows), [f"{size:,}" for size in rows], minor=False)
-        low, high = (f(row[name] for row in rows.values()) for f, name in ((min, "floor_ms"), (max, "ours_ms")))
-        ticks = [t for e in range(-2, 5) for t in (10 ** e, 2 * 10 ** e, 5 * 10 ** e) if low / 2 < t < 2 * high]
+        ticks = [n * 10 ** e for e in range(-2, 5) for n in (1, 2, 5)]
+        ticks = [t for t in ticks if min(floor) / 2 < t < 2 * max(ours)]
         ax.set_yticks(ticks, [f"{t:,g}" for t in ticks])
         ax.minorticks_off()
         ax.margins(.1, .15)
@@ -125,23 +151,29 @@ def draw(path, result):
     plots.save(path, fig)
 
 
-PARTS = {"import": imports, "paper": paper, "memmap": memmap, "growth": growth}
+# --- The program ------------------------------------------------------------------------------
+
+
+PARTS = {"import": import_time, "paper": paper, "memmap": memmap, "growth": growth}
 
 
 def parser():
     p = race.parser(__doc__, 5)
-    p.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[], metavar="PART", help="import, paper, memmap, growth")
-    p.add_argument("--data", default="glyphs", metavar="WHAT", help="of the paper's run, as examples/mnist.py has it (default glyphs)")
-    p.add_argument("--plot", default=os.path.join(HERE, "growth.png"), metavar="PNG", help="default growth.png beside this file")
+    p.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[], metavar="PART",
+                   help="import, paper, memmap, growth")
+    p.add_argument("--data", default="glyphs", metavar="WHAT",
+                   help="data of the paper's run, as examples/mnist.py has it (default glyphs)")
+    p.add_argument("--plot", default=os.path.join(HERE, "growth.png"), metavar="PNG",
+                   help="where growth is drawn (default growth.png beside this file)")
     return p
 
 
 def main(args):
     result, lines = {"threads": "as the environment has them"}, []
     for part in args.parts or PARTS:
-        values, sentences = PARTS[part](args)
+        values, part_lines = PARTS[part](args)
         result |= values
-        lines += sentences
+        lines += part_lines
     race.show(args, result | {"machine": race.machine()}, lines)
     return 0
 

@@ -1,4 +1,8 @@
-"""What the races share: options, pinned threads, the clock, turns A B A B, medians and quartiles, and the machine they were run on."""
+"""What the benchmarks share: options, pinned threads, a clock, the race and its report.
+
+A race calls its functions in turns A B A B in one process, so a slow minute of the machine
+meets all of them.
+"""
 
 import contextlib
 import importlib
@@ -12,20 +16,25 @@ import tracemalloc
 from npgan import backend as xp
 from npgan.runs import options
 
-SETTLE = 100            # ms at the beginning of each turn that do not count: the threads of another library spin on for a while
+# Milliseconds at the beginning of each turn that do not count. Threads of the library that ran
+# before still wait in a loop for a while.
+SETTLE = 100
 
 
-def parser(doc, rounds=20):
-    p = options.parser(doc)
-    p.add_argument("--threads", type=options.integer(1), default=2, metavar="N", help="of every library (default 2)")
+def parser(doc, rounds=None):
+    """The options of every benchmark. Without `rounds` their default depends on the preset."""
+    p = options.parser(doc, epilog=None)
+    p.add_argument("--threads", type=options.integer(1), default=2, metavar="N",
+                   help="threads of every library (default 2)")
     p.add_argument("--rounds", type=options.integer(2), default=rounds, metavar="N",
-                   help=f"turns of each racer that count{f' (default {rounds})' * bool(rounds)}; one more warms up")
-    p.add_argument("--json", action="store_true", help="one JSON object instead of the table")
+                   help="turns of each racer that count, after one that warms up "
+                        f"(default {rounds or 'by preset'})")
+    p.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     return p
 
 
 def need(name):
-    """A module of the extra "bench"."""
+    """Import a module of the extra "bench"."""
     try:
         return importlib.import_module(name)
     except ImportError as e:
@@ -34,22 +43,28 @@ def need(name):
 
 @contextlib.contextmanager
 def pinned(threads):
-    """Within it every library imported so far has so many threads. Yields the counts, as the libraries themselves state them."""
-    pools, torch = need("threadpoolctl"), sys.modules.get("torch")
+    """A context in which every library that was imported has `threads` threads.
+
+    Yields {library: threads}, as the libraries themselves report it.
+    """
+    threadpoolctl, torch = need("threadpoolctl"), sys.modules.get("torch")
     before = torch and torch.get_num_threads()
     try:
         if torch:
             torch.set_num_threads(threads)
-        with pools.threadpool_limits(threads):
-            counts = {f"{pool['internal_api']} {pool['version'] or ''}".strip(): pool["num_threads"] for pool in pools.threadpool_info()}
-            yield counts | ({"torch": torch.get_num_threads()} if torch else {})
+        with threadpoolctl.threadpool_limits(threads):
+            counts = {f"{pool['internal_api']} {pool['version'] or ''}".strip(): pool["num_threads"]
+                      for pool in threadpoolctl.threadpool_info()}
+            if torch:
+                counts["torch"] = torch.get_num_threads()
+            yield counts
     finally:
         if torch:
             torch.set_num_threads(before)
 
 
 def clock():
-    """A function of a call: the milliseconds that it takes. On a GPU between two events on the device, launches included."""
+    """A function that returns the milliseconds of a call: on a GPU, between two events."""
     def wall(call):
         start = time.perf_counter()
         call()
@@ -70,36 +85,46 @@ def clock():
 
 
 def race(racers, rounds):
-    """{name: [ms, ...]} of {name: function}, in turns A B A B. A turn is the calls that fill SETTLE, and then as many that count."""
+    """{name: [ms, ...]} for racers {name: function}.
+
+    In a turn a racer first runs for SETTLE ms; then as many calls are timed. Round 0 warms up.
+    """
     milliseconds, times = clock(), {name: [] for name in racers}
     for i in range(rounds + 1):
         for name, call in racers.items():
             settling = []
             while sum(settling) < SETTLE:
                 settling.append(milliseconds(call))
-            counted = [milliseconds(call) for _ in settling]
-            times[name] += counted * (i > 0)
+            timed = [milliseconds(call) for _ in settling]
+            if i > 0:
+                times[name] += timed
     return times
 
 
 def summary(times):
-    """{"ours_ms": the median, "ours_quartiles": [low, high], ...}"""
+    """{"ours_ms": the median, "ours_quartiles": [lower, upper], ...}"""
     result = {}
     for name, t in times.items():
-        low, median, high = (round(q, 4) for q in statistics.quantiles(t, n=4))
-        result |= {f"{name}_ms": median, f"{name}_quartiles": [low, high]}
+        lower, median, upper = (round(q, 4) for q in statistics.quantiles(t, n=4))
+        result |= {f"{name}_ms": median, f"{name}_quartiles": [lower, upper]}
     return result
 
 
 def rows(result, names):
     """The lines of a table: median and quartiles of each racer."""
     for name in names:
-        low, high = result[f"{name}_quartiles"]
-        yield f"{name:22}{result[f'{name}_ms']:11.3f} ms   {low:11.3f} to {high:.3f}"
+        lower, upper = result[f"{name}_quartiles"]
+        yield f"{name:22}{result[f'{name}_ms']:11.3f} ms   {lower:11.3f} to {upper:.3f}"
+
+
+def check_agreement(what, difference, tolerance):
+    """Raise ValueError if npgan and the library beside it do not compute the same numbers."""
+    if not difference < tolerance:
+        raise ValueError(f"{what} differ by {difference:.1e}, so a race would mean nothing")
 
 
 def workspace(call):
-    """MiB of array memory that a call takes at its peak, beside what there was before."""
+    """MiB of arrays that a call allocates, at its peak."""
     if xp.name() == "cupy":
         pool = xp.active().get_default_memory_pool()
         pool.free_all_blocks()
@@ -115,15 +140,17 @@ def workspace(call):
 
 
 def machine():
-    """The processor, the GPU if it is the backend, and the versions of the libraries that were imported."""
-    parts = [platform.machine(), cpu()]
+    """The processor, the GPU if it is the backend, and versions of the imported libraries."""
+    parts = [platform.machine(), processor()]
     if xp.name() == "cupy":
         parts.append(xp.active().cuda.runtime.getDeviceProperties(0)["name"].decode())
-    return ", ".join(parts + [f"{name} {sys.modules[name].__version__}" for name in ("numpy", "cupy", "torch", "sklearn")
-                              if name in sys.modules])
+    for name in ("numpy", "cupy", "torch", "sklearn"):
+        if name in sys.modules:
+            parts.append(f"{name} {sys.modules[name].__version__}")
+    return ", ".join(parts)
 
 
-def cpu():
+def processor():
     try:
         with open("/proc/cpuinfo") as f:
             return next(line.split(":")[1].strip() for line in f if line.startswith("model name"))
@@ -132,5 +159,8 @@ def cpu():
 
 
 def show(args, result, lines):
-    """The result as JSON, or machine, threads and the lines."""
-    print(json.dumps(result) if args.json else "\n".join([result["machine"], f"threads {result['threads']}", *lines]))
+    """Print the result as JSON with --json, otherwise machine, threads and the lines."""
+    if args.json:
+        print(json.dumps(result))
+    else:
+        print(result["machine"], f"threads {result['threads']}", *lines, sep="\n")

@@ -1,10 +1,12 @@
-"""Time one iteration of Algorithm 1: npgan beside PyTorch, eager and compiled, and beside its matrix products alone (the floor), by
-the library that npgan uses and by PyTorch's.
+"""Time one iteration of Algorithm 1: npgan, PyTorch (eager and compiled), and two floors.
 
-One process, in turns A B A B, the same networks, weights and arithmetic: minibatch gather, noise, fresh dropout masks, maxout,
-momentum. Before the race npgan and PyTorch compute the gradients of one minibatch from the same numbers and must agree.
-Needs the extra `bench`, and torch.compile a C++ compiler. NPGAN_BACKEND=cupy races on the GPU; with NPGAN_CUDA_GRAPH=1 npgan's passes are
-recorded.
+A floor is the matrix products of the iteration alone, by the library that npgan uses or by
+PyTorch's. Networks, weights and arithmetic are the same in npgan and PyTorch: the gather of a
+minibatch, noise, fresh dropout masks, maxout, momentum. Before the race both compute the
+gradients of one minibatch from the same numbers, and these must agree.
+
+Needs the extra `bench`, and for torch.compile a C++ compiler. NPGAN_BACKEND=cupy races on the
+GPU. NPGAN_CUDA_GRAPH=1 replays npgan's passes as CUDA graphs.
 """
 
 import functools
@@ -14,6 +16,7 @@ import numpy as np
 import race
 
 from npgan import backend as xp
+from npgan import cuda
 from npgan.data.toy import endless
 from npgan.gan import Players, discriminator_gradient, generator_gradient, train
 from npgan.layers import Dropout, LeakyReLU, Linear, Maxout, ReLU, Sigmoid
@@ -22,68 +25,85 @@ from npgan.optim import Momentum
 from npgan.priors import Uniform
 from npgan.runs import options
 
-LR, MU = .001, .5               # small: the race stays where it begins
+LEARNING_RATE, MOMENTUM = .001, .5          # a low rate: the networks stay about as they begin
+
+
+# --- The networks, as lists of layers: G, D ---------------------------------------------------
 
 
 def paper(n=1200):
-    """The 2014 paper's on MNIST; n: the width of every hidden product."""
-    return ([Linear(100, n), ReLU(), Linear(n, n), ReLU(), Linear(n, 784), Sigmoid()], maxout(784, n, 5, .8, .5))
+    """Those of the 2014 paper on MNIST; n is the width of every hidden product."""
+    G = [Linear(100, n), ReLU(), Linear(n, n), ReLU(), Linear(n, 784), Sigmoid()]
+    return G, maxout_network(784, n, 5, .8, .5)
 
 
 def quick():
     """The same kind at about a third of the width."""
-    return [Linear(100, 320), ReLU(), Linear(320, 320), ReLU(), Linear(320, 784), Sigmoid()], maxout(784, 480, 3, .9, .6)
+    G = [Linear(100, 320), ReLU(), Linear(320, 320), ReLU(), Linear(320, 784), Sigmoid()]
+    return G, maxout_network(784, 480, 3, .9, .6)
 
 
 def toy(n=64):
-    """In the plane: three hidden layers each, as those of examples/toy2d.py."""
-    return ([Linear(2, n), ReLU(), Linear(n, n), ReLU(), Linear(n, n), ReLU(), Linear(n, 2)],
-            [Linear(2, n), LeakyReLU(), Linear(n, n), LeakyReLU(), Linear(n, n), LeakyReLU(), Linear(n, 1)])
+    """In the plane, with three hidden layers each, as in examples/toy2d.py."""
+    G = [Linear(2, n), ReLU(), Linear(n, n), ReLU(), Linear(n, n), ReLU(), Linear(n, 2)]
+    D = [Linear(2, n), LeakyReLU(), Linear(n, n), LeakyReLU(), Linear(n, n), LeakyReLU(), Linear(n, 1)]
+    return G, D
 
 
 def cifar():
-    """The paper's fully connected ones on CIFAR-10."""
-    return [Linear(100, 8000), ReLU(), Linear(8000, 8000), Sigmoid(), Linear(8000, 3072)], maxout(3072, 8000, 5, .8, .5)
+    """The paper's fully connected networks on CIFAR-10."""
+    G = [Linear(100, 8000), ReLU(), Linear(8000, 8000), Sigmoid(), Linear(8000, 3072)]
+    return G, maxout_network(3072, 8000, 5, .8, .5)
 
 
-def maxout(pixels, n, pieces, *keep):
-    layers = [Dropout(keep[0])]
-    for a in pixels, n // pieces:
-        layers += [Linear(a, n), Maxout(pieces), Dropout(keep[1])]
-    return [*layers, Linear(n // pieces, 1)]
+def maxout_network(pixels, n, pieces, keep_pixel, keep_unit):
+    """Two hidden maxout layers of n / pieces units, with dropout before every Linear."""
+    units = n // pieces
+    return [Dropout(keep_pixel), Linear(pixels, n), Maxout(pieces), Dropout(keep_unit),
+            Linear(units, n), Maxout(pieces), Dropout(keep_unit), Linear(units, 1)]
 
 
-PRESETS = {"paper": (paper, 100, 20), "quick": (quick, 100, 20), "toy": (toy, 64, 20), "cifar": (cifar, 100, 4)}    # layers, m, rounds
+PRESETS = {"paper": (paper, 100, 20), "quick": (quick, 100, 20),        # networks, m, rounds
+           "toy": (toy, 64, 20), "cifar": (cifar, 100, 4)}
+
+
+# --- The racers -------------------------------------------------------------------------------
 
 
 def ours(layers, m, k=1):
-    """The players, 10,000 examples on the host, and one iteration of `train`."""
+    """The players, 10,000 examples on the host, and a function that does one iteration."""
     G, D = layers
-    p = Players(Net(G), Net(D, seed=1), m)
-    data = np.random.default_rng(0).random((10_000, p.x.shape[1]), "float32")
-    sgd_d, sgd_g = Momentum(p.D, LR, MU), Momentum(p.G, LR, MU)
-    steps = train(p, endless(xp.asarray(data), m, 0), Uniform(), sgd_d, sgd_g, xp.default_rng(0), 10 ** 9, k)
-    return p, data, lambda: next(steps)
+    players = Players(Net(G), Net(D, seed=1), m)
+    data = np.random.default_rng(0).random((10_000, players.x.shape[1]), "float32")
+    sgd_d = Momentum(players.D, LEARNING_RATE, MOMENTUM)
+    sgd_g = Momentum(players.G, LEARNING_RATE, MOMENTUM)
+    update = cuda.recorded_updates()["algorithm1"] if options.cuda_graphs() else train
+    records = update(players, endless(xp.asarray(data), m, 0), Uniform(), sgd_d, sgd_g, xp.default_rng(0),
+                     10 ** 9, k)
+    return players, data, lambda: next(records)
 
 
 class Torch:
-    """The same iteration as PyTorch's users write it, on the same device: dropout, generator and optimizer are its own.
+    """The same iteration as users of PyTorch write it, with PyTorch's own dropout, random
+    numbers and optimizer.
 
-    With `compiled`, the arguments of torch.compile, the passes of both players, forward and backward, are compiled.
+    compiled: arguments of torch.compile. Then the passes of both players are compiled.
     """
 
-    def __init__(self, p, data, k=1, compiled=None):
+    def __init__(self, players, data, k=1, compiled=None):
         import torch
-        self.torch, self.m, self.k, self.n = torch, p.m, k, p.z.shape[1]
+        self.torch, self.m, self.k, self.n = torch, players.m, k, players.z.shape[1]
         self.device = "cuda" if xp.name() == "cupy" else "cpu"
-        self.G, self.D = self.network(p.G), self.network(p.D)
+        self.G, self.D = self.network(players.G), self.network(players.D)
         self.x = torch.from_numpy(data).to(self.device)
-        self.sgd_d = torch.optim.SGD(self.D.parameters(), LR, MU, maximize=True, fused=True)
-        self.sgd_g = torch.optim.SGD(self.G.parameters(), LR, MU, fused=True)
+        self.sgd_d = torch.optim.SGD(self.D.parameters(), LEARNING_RATE, MOMENTUM, maximize=True, fused=True)
+        self.sgd_g = torch.optim.SGD(self.G.parameters(), LEARNING_RATE, MOMENTUM, fused=True)
         if compiled is not None:
-            self.V, self.J = (torch.compile(f, fullgraph=True, **compiled) for f in (self.V, self.J))
+            self.V = torch.compile(self.V, fullgraph=True, **compiled)
+            self.J = torch.compile(self.J, fullgraph=True, **compiled)
 
     def network(self, net):
+        """A copy of a Net as a torch.nn.Sequential."""
         nn = self.torch.nn
 
         class MaxPieces(nn.Module):
@@ -94,11 +114,11 @@ class Torch:
             def forward(self, x):
                 return x.view(len(x), self.pieces, -1).max(1).values
 
-        module = {Linear: nn.Linear, ReLU: nn.ReLU, LeakyReLU: nn.LeakyReLU, Sigmoid: nn.Sigmoid, Maxout: MaxPieces,
-                  Dropout: lambda keep: nn.Dropout(1 - keep)}
+        module = {Linear: nn.Linear, ReLU: nn.ReLU, LeakyReLU: nn.LeakyReLU, Sigmoid: nn.Sigmoid,
+                  Maxout: MaxPieces, Dropout: lambda keep: nn.Dropout(1 - keep)}
         copy = nn.Sequential(*(module[type(layer)](*layer.args) for layer in net.layers))
-        for to, a in zip(copy.parameters(), net.named_parameters().values()):
-            to.data = self.torch.from_numpy(xp.asnumpy(a.T).copy())
+        for parameter, a in zip(copy.parameters(), net.named_parameters().values()):
+            parameter.data = self.torch.from_numpy(xp.asnumpy(a.T).copy())
         return copy.to(self.device)
 
     def V(self, x, z):
@@ -121,61 +141,37 @@ class Torch:
             self.V(x, self.noise()).backward()
             self.sgd_d.step()
         self.sgd_g.zero_grad()
-        self.D.requires_grad_(False)                # G's step wants no gradient of D's weights
+        self.D.requires_grad_(False)                # G's step needs no gradient of D's weights
         self.J(self.noise()).backward()
         self.D.requires_grad_(True)
         self.sgd_g.step()
 
 
-def agree(p, theirs, data):
-    """Largest relative difference of the players' gradients, at the same weights, examples, noise and masks. `theirs`: a Torch, and no
-    more to race with, as its dropout keeps these masks."""
-    def tensor(a):
-        return theirs.torch.from_numpy(xp.asnumpy(a)).to(theirs.device)
+def floor(players, k=1, torch=None):
+    """A function that does the matrix products of one iteration and nothing else.
 
-    def distance(grad, net):
-        grad, other = xp.asnumpy(grad), np.concatenate([a.grad.t().cpu().numpy().ravel() for a in net.parameters()])
-        return float(np.linalg.norm(grad - other) / np.linalg.norm(other))
-
-    x, z = xp.asarray(data[:p.m]), xp.asarray(np.random.default_rng(1).random(p.z.shape, "float32"))
-    p.D.draw(p.tape_d, xp.default_rng(2))
-    masks = []
-    for layer, module, a, extra in zip(p.D.layers, theirs.D, p.tape_d.x, p.tape_d.extra):
-        if isinstance(layer, Dropout):
-            mask = xp.empty_like(a)
-            layer.forward(xp.ones_like(a), mask, *extra)                # what dropout makes of ones
-            masks.append((module, tensor(mask)))
-    for module, mask in masks:
-        module.forward = functools.partial(theirs.torch.mul, mask)
-    discriminator_gradient(p, x, z)
-    theirs.V(tensor(x), tensor(z)).backward()
-    worst = distance(p.D.grad, theirs.D)
-    for module, mask in masks:
-        module.forward = functools.partial(theirs.torch.mul, mask[p.m:])
-    generator_gradient(p, z)
-    theirs.J(tensor(z)).backward()
-    return max(worst, distance(p.G.grad, theirs.G))
-
-
-def floor(p, k=1, torch=None):
-    """Every matrix product of an iteration and nothing else: same shapes, preallocated, by the library that npgan uses or by PyTorch's."""
-    g, d = p.G.tape(p.m), p.D.tape(2 * p.m)
-    for a in (*g.x, *g.dx, *d.x, *d.dx):
+    Shapes are those of the iteration, and all arrays are allocated before. Give `torch` for the
+    products of PyTorch.
+    """
+    tape_g, tape_d = players.G.tape(players.m), players.D.tape(2 * players.m)
+    for a in (*tape_g.x, *tape_g.dx, *tape_d.x, *tape_d.dx):
         a[...] = 1
 
-    def products(net, t):
-        linear = [(t.x[l], t.x[l + 1], t.dx[l + 1], t.dx[l], layer) for l, layer in enumerate(net.layers) if isinstance(layer, Linear)]
-        up = [(x, layer.W, y) for x, y, dy, dx, layer in linear]
-        down = [(dy, layer.W.T, dx) for x, y, dy, dx, layer in linear]
-        outer = [(x.T, dy, layer.dW) for x, y, dy, dx, layer in linear]
+    def products(net, tape):
+        up, down, outer = [], [], []
+        for l, layer in enumerate(net.layers):
+            if isinstance(layer, Linear):
+                up.append((tape.x[l], layer.W, tape.x[l + 1]))
+                down.append((tape.dx[l + 1], layer.W.T, tape.dx[l]))
+                outer.append((tape.x[l].T, tape.dx[l + 1], layer.dW))
         return up, down, outer
 
-    up_g, down_g, outer_g = products(p.G, g)
-    up_d, down_d, outer_d = products(p.D, d)
-    up_fake, down_fake, _ = products(p.D, d[p.m:])
-    calls = k * (up_g + up_d + outer_d + down_d[1:]) + up_g + up_fake + down_fake + outer_g + down_g[1:]
-
-    product = xp.dot
+    up_g, down_g, outer_g = products(players.G, tape_g)
+    up_d, down_d, outer_d = products(players.D, tape_d)
+    up_fake, down_fake, _ = products(players.D, tape_d[players.m:])
+    d_step = up_g + up_d + outer_d + down_d[1:]
+    g_step = up_g + up_fake + down_fake + outer_g + down_g[1:]
+    calls, product = k * d_step + g_step, xp.dot
     if torch:
         calls, product = [[torch.from_dlpack(a) for a in call] for call in calls], torch.mm
 
@@ -185,42 +181,84 @@ def floor(p, k=1, torch=None):
     return step
 
 
+def agree(players, theirs, data):
+    """The largest relative difference between a player's gradients by npgan and by a Torch.
+
+    Weights, examples, noise and masks are the same in both. `theirs` keeps these masks, so it
+    cannot race afterwards.
+    """
+    def tensor(a):
+        return theirs.torch.from_numpy(xp.asnumpy(a)).to(theirs.device)
+
+    def distance(grad, net):
+        grad = xp.asnumpy(grad)
+        other = np.concatenate([a.grad.t().cpu().numpy().ravel() for a in net.parameters()])
+        return float(np.linalg.norm(grad - other) / np.linalg.norm(other))
+
+    m, D, tape_d = players.m, players.D, players.tape_d
+    x, z = xp.asarray(data[:m]), xp.asarray(np.random.default_rng(1).random(players.z.shape, "float32"))
+    players.draw_masks_d(xp.default_rng(2))
+    masks = []
+    for layer, module, extra in zip(D.layers, theirs.D, tape_d.extra):
+        if isinstance(layer, Dropout):
+            masks.append((module, tensor(extra[0])))
+    for module, mask in masks:
+        module.forward = functools.partial(theirs.torch.mul, mask)
+    discriminator_gradient(players, x, z)
+    theirs.V(tensor(x), tensor(z)).backward()
+    difference_d = distance(D.grad, theirs.D)
+    for module, mask in masks:
+        module.forward = functools.partial(theirs.torch.mul, mask[m:])
+    generator_gradient(players, z)
+    theirs.J(tensor(z)).backward()
+    return max(difference_d, distance(players.G.grad, theirs.G))
+
+
+# --- The program ------------------------------------------------------------------------------
+
+
 def parser(preset="paper"):
-    p = race.parser(__doc__, None)
+    p = race.parser(__doc__)
     p.add_argument("--preset", choices=PRESETS, default=preset, help=f"the networks (default {preset})")
     p.add_argument("--batch-size", type=options.integer(1), metavar="M", help="m (default 100, with toy 64)")
-    p.add_argument("--k", type=options.integer(1), default=1, help="steps of D for each step of G (default 1)")
-    p.add_argument("--no-compile", action="store_true", help="leave torch.compile out: it takes a minute to begin")
+    p.add_argument("--k", type=options.integer(1), default=1,
+                   help="steps of D for each step of G (default 1)")
+    p.add_argument("--no-compile", action="store_true",
+                   help="leave torch.compile out, which takes a minute to begin")
     return p
 
 
 def main(args):
     torch = race.need("torch")
     if not args.no_compile and not any(map(shutil.which, ("g++", "clang++", "c++"))):
-        raise OSError("torch.compile needs a C++ compiler, such as g++: install one, or leave the racer out with --no-compile")
-    layers, m, rounds = PRESETS[args.preset]
+        raise OSError("torch.compile needs a C++ compiler, such as g++: install one, or leave torch.compile "
+                      "out with --no-compile")
+    networks, m, rounds = PRESETS[args.preset]
     m, k, rounds = args.batch_size or m, args.k, args.rounds or rounds
+    on_gpu = xp.name() == "cupy"
     with race.pinned(args.threads) as threads:
-        p, data, step = ours(layers(), m, k)
-        difference = agree(p, Torch(p, data), data)
-        if not difference < 1e-4:
-            raise ValueError(f"the gradients of npgan and PyTorch differ by {difference:.1e}: this would be no race")
-        racers = {"ours": step, "torch_eager": Torch(p, data, k).step}
+        players, data, step = ours(networks(), m, k)
+        difference = agree(players, Torch(players, data), data)
+        race.check_agreement("the gradients of npgan and PyTorch", difference, 1e-4)
+        racers = {"ours": step, "torch_eager": Torch(players, data, k).step}
         if not args.no_compile:
-            on_gpu = xp.name() == "cupy"                # on a CPU the random numbers of eager are faster than those of its compiler
-            racers["torch_compile"] = Torch(p, data, k, {} if on_gpu else {"options": {"fallback_random": True}}).step
+            # On a CPU the compiler's own random numbers are slower than those of eager PyTorch.
+            settings = {} if on_gpu else {"options": {"fallback_random": True}}
+            racers["torch_compile"] = Torch(players, data, k, settings).step
             if on_gpu:
-                racers["torch_reduce_overhead"] = Torch(p, data, k, {"mode": "reduce-overhead"}).step
-        racers |= {"floor": floor(p, k), "floor_of_torch": floor(p, k, torch)}
+                racers["torch_reduce_overhead"] = Torch(players, data, k, {"mode": "reduce-overhead"}).step
+        racers |= {"floor": floor(players, k), "floor_of_torch": floor(players, k, torch)}
         times = race.race(racers, rounds)
-    result = {"preset": args.preset, "m": m, "k": k, "graphs": bool(p.graphs), **race.summary(times), "difference": difference,
-              "threads": threads, "machine": race.machine()}
-    ratios = {name.replace("torch", "ratio"): result[f"{name}_ms"] / result["ours_ms"] for name in racers if name.startswith("torch")}
+    result = {"preset": args.preset, "m": m, "k": k, "graphs": options.cuda_graphs(), **race.summary(times),
+              "difference": difference, "threads": threads, "machine": race.machine()}
+    ratios = {name.replace("torch", "ratio"): result[f"{name}_ms"] / result["ours_ms"]
+              for name in racers if name.startswith("torch")}
     ratios["ratio_floor"] = result["ours_ms"] / result["floor_ms"]
     race.show(args, result | ratios, [
-        f"preset {args.preset}, m = {m}, k = {k}; gradients agree to {difference:.1e}; median and quartiles of {rounds} turns",
-        *race.rows(result, racers), "   ".join(f"{name} {value:.3f}" for name, value in ratios.items()),
-        "(ratio_floor = ours / floor, the others PyTorch / ours)"])
+        f"preset {args.preset}, m = {m}, k = {k}; gradients agree to {difference:.1e}; median and quartiles "
+        f"of {rounds} rounds", *race.rows(result, racers),
+        "   ".join(f"{name} {value:.3f}" for name, value in ratios.items()),
+        "(ratio_floor is ours / floor; the others are PyTorch / ours)"])
     return 0
 
 

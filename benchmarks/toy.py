@@ -1,4 +1,4 @@
-"""Time one iteration on toy data, networks of width 64: step.py with --preset toy for its default."""
+"""Time one iteration on toy data, networks of width 64: step.py with --preset toy."""
 
 import step
 
