@@ -18,8 +18,11 @@ the kernel, shifted by q:
                             h i   q = 1       )
 
 A column of L[0:2], such as (a, b, d, e), is a patch: the pixels that one output in row 0 of y
-reads. L[0] and L[1] follow each other in memory, so L[0:2] is a matrix already. In general,
-with a kernel of n x n, stride s, and p zeros on each side of the image,
+reads. L[0] and L[1] follow each other in memory, so L[0:2] is a matrix already.
+
+In general the kernel is n x n, the stride is s, and `padded` is the image with p zeros on each
+side. L[g] has a row for each channel c and kernel column q, and a column for each example and
+output column j. Then
 
     L[g][(c, q), (example, j)] = padded[example, c, g, s j + q]
     apply      y_i = W^T L[s i : s i + n]                       y_i: row i of y, (k, m w')
@@ -27,8 +30,8 @@ with a kernel of n x n, stride s, and p zeros on each side of the image,
     adjoint    dL[g] = sum of W_r dy_i over s i + r = g         W_r: row r of the kernels
 
 and each number of dx is the sum of the n numbers of dL at the copies of its pixel. The usual
-way, im2col, copies each pixel n n times instead of n times. L lives for one call and one chunk
-of the examples, so no layer keeps anything.
+way, im2col, copies each pixel n n times instead of n times. L holds one chunk of the examples
+and is gone after the call, so no layer keeps anything.
 """
 
 import itertools
@@ -174,9 +177,9 @@ class Conv2d(Affine):
         """dx = A^T dy, in one product for each class of the rows of L
 
         L[r], L[r + s], L[r + 2s], ... meet only rows r, r + s, ... of the kernels, t of them.
-        So each of these dL[g] is one product: t matrices W_r side by side, (c n, t k), times t
-        rows of dy that follow each other, (t k, m w'). Rows of zeros above and below dy stand
-        for outputs that do not exist.
+        So each of these dL[g] is one product. Its factors are t matrices W_r side by side,
+        (c n, t k), and t rows of dy that follow each other, (t k, m w'). Rows of zeros above
+        and below dy stand for outputs that do not exist.
         """
         (c, h, w), (k, rows, columns) = self.image, self.maps
         n, s, p = self.kernel, self.stride, self.pad
@@ -290,8 +293,8 @@ class MaxPool(Layer):
     def __init__(self, window, stride):
         super().__init__(window, stride)
         if not (are_integers(window, stride) and stride <= window):
-            raise ValueError(f"{self}: window and stride must be integers, 1 <= stride <= window; a larger "
-                             "stride would leave pixels out")
+            raise ValueError(f"{self}: window and stride must be integers, 1 <= stride <= window, because a "
+                             "larger stride would leave pixels out")
         self.window, self.stride = window, stride
         self.reach = (window - 1) // stride         # in a plane a window reads up to [i + reach, j + reach]
 

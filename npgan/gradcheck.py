@@ -22,7 +22,7 @@ from npgan import conv, divergences, gan, layers, objectives
 from npgan.net import Net
 from npgan.penalty import R1, GradientPenalty
 
-TOLERANCE = 1e-7
+TOLERANCE, DIRECTIONS = 1e-7, 3
 
 
 # --- The check --------------------------------------------------------------------------------
@@ -55,12 +55,10 @@ def slope(f, x, u, h=1e-4):
     return (4 * near - far) / 3
 
 
-def error(f, x, gradient, directions=3, seed=0):
-    """The largest difference of <gradient, u> and slope(f, x, u), for u ~ N(0, I), relative to
-    the largest of both and |gradient|.
+def error(f, x, gradient, seed=0):
+    """The largest relative difference of <gradient, u> and slope(f, x, u), over u ~ N(0, I).
 
-    x and gradient: float64 arrays of one shape. Raises ValueError if almost every u meets a
-    kink.
+    x, gradient: float64 arrays of one shape. Raises ValueError if almost every u meets a kink.
     """
     rng, gradient, errors = np.random.default_rng(seed), xp.asnumpy(gradient), []
     for _ in range(100):
@@ -73,7 +71,7 @@ def error(f, x, gradient, directions=3, seed=0):
         size = max(abs(found), abs(expected), float(np.linalg.norm(gradient)), 1e-12)
         relative = abs(found - expected) / size
         errors.append(relative if math.isfinite(relative) else math.inf)
-        if len(errors) == directions:
+        if len(errors) == DIRECTIONS:
             return max(errors)
     raise ValueError("f is not smooth along almost all of 100 directions: move x away from the kink")
 
@@ -152,9 +150,9 @@ def check_objective(objective, m=50, seed=0):
 
 
 def game(objective, loss, seed=0, penalty=None, noisy=False):
-    """Players in float64 for m = 5, with ReLU, maxout and dropout, their masks drawn; x and z.
+    """(players, x, z) in float64: ReLU in G, maxout and dropout in D, masks drawn, m = 5.
 
-    noisy: G has noise and dropout too.
+    noisy: G has a noise layer and dropout too.
     """
     rng, m = np.random.default_rng(seed), 5
 
