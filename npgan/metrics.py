@@ -19,6 +19,7 @@ Theis, van den Oord, Bethge 2016. Mode coverage: Srivastava et al. 2017 (VEEGAN)
 """
 
 import math
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -35,10 +36,15 @@ TAIL = 1e-4             # the share of a sum of exponentials that may be left ou
 
 
 class Parzen(NamedTuple):
-    """Mean log-likelihood of the test set (nats), its standard error, and the sigma chosen."""
+    """Mean log-likelihood of the test set (nats), its standard error, and the sigma chosen.
+
+    at_edge: whether sigma is the narrowest or the widest of several, so that a better one may
+    lie beyond
+    """
     ll: float
     se: float
     sigma: float
+    at_edge: bool
 
 
 class Anchors(NamedTuple):
@@ -53,13 +59,18 @@ def parzen(samples, valid, test, sigmas=SIGMAS):
     samples (k, d), k = 10,000 in the paper   valid (n, d)   test (n, d)
 
     sigma is the one with the highest mean log-likelihood on the first 1,000 rows of valid. The
-    standard error is std / sqrt(n) over all of test. Returns a Parzen.
+    standard error is std / sqrt(n) over all of test. Returns a Parzen, and warns if at_edge.
     """
     samples, valid, test = _matrices(samples=samples, valid=valid, test=test)
     means = log_likelihoods(valid[:1000], samples, sigmas).mean(axis=1)
-    sigma = float(sigmas[int(xp.argmax(means))])
+    sigma, narrowest, widest = float(sigmas[int(xp.argmax(means))]), min(sigmas), max(sigmas)
+    at_edge = bool(narrowest < widest and sigma in (narrowest, widest))
+    if at_edge:
+        warnings.warn(f"Parzen estimate: the best sigma, {sigma:g}, is at the edge of the grid from "
+                      f"{narrowest:g} to {widest:g}, so a better one may lie beyond: the data may be of "
+                      "another scale than the grid, which the paper made for pixels in [0, 1]", stacklevel=2)
     ll = log_likelihoods(test, samples, [sigma])[0]
-    return Parzen(float(ll.mean()), float(ll.std()) / math.sqrt(len(test)), sigma)
+    return Parzen(float(ll.mean()), float(ll.std()) / math.sqrt(len(test)), sigma, at_edge)
 
 
 def anchors(train, valid, test, n=10_000, iterations=1, seed=0):
@@ -127,9 +138,9 @@ def _log_sums(excess, sigmas):
 def _sums(label, values, k, top, twice=False):
     """The sum of the values (n,) that have the label j, for j = 0 ... k - 1.   |values| <= top
 
-    A GPU adds in a new order each time. So that the order does not change the bits, each value is
-    rounded to a multiple of `unit`: then every sum is exact. If `twice`, the sums of what the
-    rounding took away are added. Error: at most top n^2 2^-52, or with `twice` top n^3 2^-104.
+    A GPU adds in a new order each time. The order does not change the bits here, because each
+    value is rounded to a multiple of `unit`, so that every sum is exact. If `twice`, the sums
+    of what the rounding took away are added. Error: at most top n^2 2^-52, or top n^3 2^-104.
     """
     unit = math.ldexp(1, max(math.frexp(top * len(values))[1] - 52, -900))
     rounded = xp.rint(xp.multiply(values, 1 / unit, dtype="float64"))
@@ -331,7 +342,7 @@ def _half_products(x, centres, mean):
 
 
 def _half_squares(n, d, rows):
-    """|a_i|^2 / 2 (n,), float64, for the n rows a_i of a matrix. rows(i) gives those of slice i."""
+    """|a_i|^2 / 2 (n,), float64, for the n rows a_i of a matrix. rows(i) gives the slice i."""
     out, step = xp.empty(n), max(1, BLOCK // 4 // d)
     for i in range(0, n, step):
         a = rows(slice(i, i + step))

@@ -3,6 +3,7 @@
 import itertools
 import math
 import tracemalloc
+import warnings
 
 import device
 import numpy as np
@@ -260,7 +261,21 @@ def test_sigma_is_the_best_of_the_grid_on_the_first_thousand_validation_rows(rng
     ll = oracle(test, samples, [best])[0]
     assert p.ll == pytest.approx(ll.mean(), abs=1e-3)
     assert p.se == pytest.approx(math.sqrt(((ll - ll.mean()) ** 2).mean() / 200), rel=1e-3)
-    assert [type(v) for v in p] == [float] * 3
+    assert [type(v) for v in p[:3]] == [float] * 3 and p.at_edge is False
+
+
+@pytest.mark.parametrize("scale, sigma", [(255, metrics.SIGMAS[-1]), (.01, metrics.SIGMAS[0])])
+def test_a_sigma_at_the_edge_of_the_grid_is_one_warning_and_is_said_in_the_result(xp, rng, scale, sigma):
+    samples, valid, test = scale * rng.random((3, 200, 8))
+    with pytest.warns(UserWarning, match=f"^Parzen estimate: the best sigma, {sigma:g}, [^\n.]*edge") as record:
+        p = metrics.parzen(samples, valid, test)
+    assert len(record) == 1 and record[0].filename == __file__
+    assert p.sigma == sigma and p.at_edge is True
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fits = metrics.parzen(samples, valid, test, [scale * s for s in metrics.SIGMAS])
+        assert metrics.parzen(samples, valid, test, [sigma]).at_edge is False, "one sigma is no choice"
+    assert fits.at_edge is False and fits.sigma == pytest.approx(scale * metrics.SIGMAS[3], rel=.7)
 
 
 def test_the_first_anchor_is_made_of_training_rows_and_the_second_of_their_centres(rng):
