@@ -267,7 +267,8 @@ def test_sigma_is_the_best_of_the_grid_on_the_first_thousand_validation_rows(rng
 @pytest.mark.parametrize("scale, sigma", [(255, metrics.SIGMAS[-1]), (.01, metrics.SIGMAS[0])])
 def test_a_sigma_at_the_edge_of_the_grid_is_one_warning_and_is_said_in_the_result(xp, rng, scale, sigma):
     samples, valid, test = scale * rng.random((3, 200, 8))
-    with pytest.warns(UserWarning, match=f"^Parzen estimate: the best sigma, {sigma:g}, [^\n.]*edge") as record:
+    sentence = f"^Parzen estimate: the best sigma, {sigma:g}, is at the edge [^\\n]+$"
+    with pytest.warns(UserWarning, match=sentence) as record:
         p = metrics.parzen(samples, valid, test)
     assert len(record) == 1 and record[0].filename == __file__
     assert p.sigma == sigma and p.at_edge is True
@@ -286,6 +287,16 @@ def test_the_first_anchor_is_made_of_training_rows_and_the_second_of_their_centr
     assert a.kmeans == metrics.parzen(centres, valid, test)
     assert len(np.unique(real, axis=0)) == 40
     assert all((train == row).all(axis=1).any() for row in real)
+    assert a.real.samples == a.kmeans.samples == 40
+
+
+@pytest.mark.parametrize("n, centres", [(400, 200), (300, 200), (200, 200), (150, 150), (1, 1)])
+def test_there_are_at_most_half_as_many_centres_as_images_so_the_anchors_differ(rng, n, centres):
+    train, valid, test = (images(rng, n, 20) for n in (400, 50, 60))
+    a = metrics.anchors(train, valid, test, n=n)
+    assert (a.real.samples, a.kmeans.samples) == (n, centres)
+    assert a.kmeans[:3] == metrics.parzen(xp.asnumpy(metrics.kmeans(train, centres, 1)), valid, test)[:3]
+    assert a.kmeans.ll != a.real.ll
 
 
 # K-means and neighbours
@@ -381,6 +392,7 @@ def test_bad_input_to_parzen_is_one_sentence_that_names_the_argument(name, value
     ("k", lambda: metrics.kmeans(ONES, 4, 1)),
     ("k", lambda: metrics.kmeans(ONES, 0, 1)),
     ("n", lambda: metrics.anchors(ONES, ONES, ONES, n=4)),
+    ("train", lambda: metrics.anchors(ONES[:1], ONES, ONES, n=1)),
     ("train", lambda: metrics.anchors(ONES * np.nan, ONES, ONES, n=2)),
     ("data", lambda: metrics.nearest(ONES, ONES[:, :1])),
     ("x", lambda: metrics.nearest(ONES[:0], ONES)),
