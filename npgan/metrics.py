@@ -38,8 +38,8 @@ TAIL = 1e-4             # the share of a sum of exponentials that may be left ou
 class Parzen(NamedTuple):
     """Mean log-likelihood of the test set (nats), its standard error, and the sigma chosen.
 
-    at_edge: whether sigma is the narrowest or the widest of several, so that a better one may
-    lie beyond   samples: how many there were
+    at_edge: whether sigma is the narrowest or the widest of the grid, so that a better one may
+    lie beyond   samples: how many samples the estimate is made of
     """
     ll: float
     se: float
@@ -75,10 +75,10 @@ def parzen(samples, valid, test, sigmas=SIGMAS):
 
 
 def anchors(train, valid, test, n=10_000, iterations=1, seed=0):
-    """The Parzen estimates of n training images, and of n k-means centres of all of them.
+    """The Parzen estimates of n training images, and of k-means centres of all of them.
 
-    train (N, d); valid and test as in parzen. There are at most N / 2 centres: N centres would
-    be the images themselves. The field `samples` of each estimate says how many were used.
+    train (N, d); valid and test as in parzen. There are n centres, but at most N / 2, because
+    N centres would be the images themselves. Each estimate tells its number of samples.
 
     The centres score higher than real images, but they are no model of the data. So read every
     score beside these two (Theis et al. 2016). On MNIST k-means scores 335.0 after 1 iteration,
@@ -86,7 +86,7 @@ def anchors(train, valid, test, n=10_000, iterations=1, seed=0):
     """
     train, valid, test = _matrices(train=train, valid=valid, test=test)
     if len(train) < 2:
-        raise ValueError("train: expected at least 2 rows, because half as many centres are computed")
+        raise ValueError("train: expected at least 2 rows, because there are half as many centres")
     if not 1 <= n <= len(train):
         raise ValueError(f"n: expected 1 to {len(train)}, as many as train has rows, got {n}")
     real = kmeans(train, n, 0, seed)                    # no iteration: the images k-means starts from
@@ -278,7 +278,7 @@ def _half_distances(x, centres, chunk, variances=()):
     The product's error is at most (d + 8) e with e = 2^-24 (|u| |v| + |v|^2 / 2). It is usually
     below (4 + sqrt(d) / 4) e. _refine computes again what needs more digits: the pairs that may
     be nearest, and the pairs whose excess is at most `reach`. reach is 0 unless the usual error
-    is more than TOLERANCE nats, after division by a variance sigma^2. The pairs beyond reach
+    divided by one of the variances sigma^2 is more than TOLERANCE nats. The pairs beyond reach
     have so small a share in the sum of _log_sums that their error does not matter.
     """
     k, d = centres.shape
@@ -294,7 +294,7 @@ def _half_distances(x, centres, chunk, variances=()):
         m = min(chunk, len(x) - i)
         xp.subtract(x[i:i + m], mean, out=left[:m, :d], casting="same_kind")
         xp.matmul(left[:m], right.T, out=varying[:m])
-        half_u2 = _half_squares(m, d, lambda rows: left[rows.start:min(rows.stop, m), :d])
+        half_u2 = _half_squares(m, d, lambda rows: left[:m, :d][rows])
         e = 2 ** -24 * (2 * xp.sqrt(half_u2 * half_v2) + half_v2)
         usual, reach = (4 + math.sqrt(d) / 4) * e, xp.zeros(m)
         for variance in variances:
