@@ -48,15 +48,15 @@ def supremum(f, t):
     low, high = np.full(t.shape, -60.), np.full(t.shape, 60.)
     for _ in range(150):
         a, b = (2 * low + high) / 3, (low + 2 * high) / 3
-        left = [np.exp(s) * t - f(np.exp(s)) for s in (a, b)]
-        right = left[0] < left[1]
+        value_a, value_b = (np.exp(s) * t - f(np.exp(s)) for s in (a, b))
+        right = value_a < value_b
         low, high = np.where(right, a, low), np.where(right, high, b)
     u = np.exp((low + high) / 2)
     return u * t - f(u)
 
 
 @each(DIVERGENCES)
-def test_f_of_a_is_the_convex_conjugate_of_f_at_t_of_a(row):
+def test_F_is_the_convex_conjugate_of_f_at_T(row):
     a = np.linspace(-6, 6, 97)
     expected = supremum(row.f, row.T(a))
     np.testing.assert_allclose(row.F(a), expected, rtol=1e-9, atol=1e-9)
@@ -64,14 +64,14 @@ def test_f_of_a_is_the_convex_conjugate_of_f_at_t_of_a(row):
 
 
 @each(ROWS)
-def test_dt_and_df_are_the_slopes_of_t_and_f(row):
+def test_dT_and_dF_are_the_slopes_of_T_and_F(row):
     a, h = np.linspace(-7, 7, 71) + 1e-3, 1e-5
     for f, df in ((row.T, row.dT), (row.F, row.dF)):
         np.testing.assert_allclose(df(a), (f(a + h) - f(a - h)) / (2 * h), rtol=1e-7, atol=1e-9)
 
 
 @each(ROWS)
-def test_t_increases_with_a_so_both_generator_losses_fall_as_a_grows(row):
+def test_T_increases_with_a_so_both_generator_losses_fall_as_a_grows(row):
     a = np.linspace(-8, 8, 201)
     assert (np.diff(row.T(a)) > 0).all() and (row.dT(a) > 0).all() and (row.dF(a) >= 0).all()
     assert (row.dF(a[a > -.3]) > 0).all()
@@ -94,7 +94,7 @@ def test_f_is_convex_and_its_slope_at_1_is_the_threshold(row):
 
 
 @each(DIVERGENCES)
-def test_t_is_above_the_threshold_where_the_probability_is_above_one_half(row):
+def test_T_is_above_the_threshold_where_the_probability_is_above_one_half(row):
     a = np.linspace(-6, 6, 2401) + 1e-7
     np.testing.assert_array_equal(row.T(a) > row.threshold, row.prob(a) > .5)
     assert (row.T(a) > row.threshold).any() and (row.T(a) < row.threshold).any()
@@ -102,7 +102,7 @@ def test_t_is_above_the_threshold_where_the_probability_is_above_one_half(row):
 
 
 @each([row for row in DIVERGENCES if row.name not in KINKED])
-def test_t_is_the_slope_of_f_at_the_ratio_u_that_prob_stands_for(row):
+def test_T_is_the_slope_of_f_at_the_ratio_u_that_prob_stands_for(row):
     a = np.linspace(-1.5, 4, 56)
     a = a[row.prob(a) > 0]
     assert len(a) > 40
@@ -155,7 +155,7 @@ def V(row, a):
 
 
 @each(DIVERGENCES)
-def test_v_at_the_best_discriminator_is_the_divergence(row):
+def test_V_at_the_best_discriminator_is_the_divergence(row):
     assert V(row, best_logit(row)) == pytest.approx(divergence(row), rel=1e-9)
     assert divergence(row) > row.f(np.ones(1))[0] + .01
 
@@ -163,7 +163,7 @@ def test_v_at_the_best_discriminator_is_the_divergence(row):
 @each(DIVERGENCES)
 @settings(max_examples=40, deadline=None)
 @given(st.floats(-2, 2), st.floats(-3, 3), st.floats(-5, 5), st.floats(.2, 5))
-def test_v_at_any_other_discriminator_is_at_most_the_divergence(row, constant, height, centre, width):
+def test_V_at_any_other_discriminator_is_at_most_the_divergence(row, constant, height, centre, width):
     a = best_logit(row) + constant + height * np.exp(-((X - centre) / width) ** 2)
     assert V(row, a) <= divergence(row) + 1e-9
     if abs(constant) > .1 and abs(height) < abs(constant) / 2 and row.name not in KINKED:
@@ -352,7 +352,7 @@ def test_an_overflow_ends_the_run_with_a_sentence_that_names_the_iteration(name)
         list(fit.fit(p, x, Normal(), sgd_d, sgd_g, state, seed=0, epochs=1, quiet=True))
 
 
-def test_v_of_a_clipped_critic_grows_with_the_distance_of_the_generator_from_the_data():
+def test_V_of_a_clipped_critic_grows_with_the_distance_of_the_generator_from_the_data():
     """The earth mover's distance between N(1, .5^2) and N(b, .5^2) is |b - 1|.
 
     So a critic with Lipschitz constant L has V <= L |b - 1|.
