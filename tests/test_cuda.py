@@ -89,7 +89,7 @@ def assert_both_agree(f, *host):
 
 
 @both_dtypes
-def test_the_sigmoid_kernel_agrees_with_its_numpy_form_for_every_float(gpu, dtype):
+def test_the_sigmoid_kernel_agrees_with_its_numpy_form_for_large_inputs_too(gpu, dtype):
     x = np.array([[-np.inf, -1e4, -700, -100, -88, -87, -1], [1e-9, 0, 1, 40, 1e4, np.inf, np.nan]], dtype)
     assert_both_agree(kernels.sigmoid, x)
     backend.use(gpu)
