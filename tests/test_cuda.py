@@ -325,9 +325,13 @@ def test_the_product_is_replaced_only_while_a_pass_is_recorded(gpu):
         return backend.dot(a, b, out=out)
 
     a, out = backend.asarray(np.ones((2, 2), "float32")), backend.asarray(np.zeros((2, 2), "float32"))
-    with contextlib.suppress(KeyError), kernels.product_by(product):
+    with kernels.product_by(product):
+        with contextlib.suppress(KeyError), kernels.product_by(None):
+            kernels.product(a, a, out)
+            raise KeyError
+        assert used == []
         kernels.product(a, a, out)
-        raise KeyError
+        assert len(used) == 1
     kernels.product(a, a, out)
     assert len(used) == 1 and float(out[0, 0]) == 2
 
@@ -335,9 +339,10 @@ def test_the_product_is_replaced_only_while_a_pass_is_recorded(gpu):
 @needs_compiler
 def test_a_missing_cublas_is_a_warning(without_cublas):
     gradient = cuda.Recorded(gan.generator_gradient)
-    with pytest.warns(UserWarning, match="libcublas.so.12: no such library"):
+    with pytest.warns(UserWarning, match="libcublas.so.12: no such library") as warnings:
         gradient(players(), backend.asarray(np.ones((4, 5), "float32")))
     assert gradient.recordings is None
+    assert warnings[0].filename == __file__, "the warning names the line that called the pass"
 
 
 @needs_compiler
@@ -349,6 +354,32 @@ def test_a_cublas_call_that_fails_is_a_warning(monkeypatch, without_cublas):
     monkeypatch.setattr(cuda, "load_library", Refusing)
     gradient = cuda.Recorded(gan.generator_gradient)
     with pytest.warns(UserWarning, match="cublasSetStream_v2: cuBLAS's status 13"):
+        gradient(players(), backend.asarray(np.ones((4, 5), "float32")))
+    assert gradient.recordings is None
+
+
+@needs_compiler
+def test_a_recording_that_fails_gives_its_first_error_though_the_capture_cannot_end_either(
+        monkeypatch, without_cublas):
+    end_capture = compiled.Stream.end_capture
+
+    def failing(stream):
+        end_capture(stream)
+        raise RuntimeError("the capture is invalid")
+
+    monkeypatch.setattr(cuda, "load_library", compiled.library)
+    monkeypatch.setattr(compiled.Stream, "end_capture", failing)
+    with pytest.warns(UserWarning, match="calling cuBLAS API during stream capture"):
+        cuda.Recorded(gan.generator_gradient)(players(conv=True), backend.asarray(np.ones((4, 5), "float32")))
+
+
+def test_too_little_memory_for_a_recording_is_a_warning(monkeypatch):
+    def record(self, players, arrays):
+        raise MemoryError("out of memory")
+
+    monkeypatch.setattr(cuda.Recorded, "record", record)
+    gradient = cuda.Recorded(gan.generator_gradient)
+    with pytest.warns(UserWarning, match="generator_gradient cannot be recorded.*out of memory"):
         gradient(players(), backend.asarray(np.ones((4, 5), "float32")))
     assert gradient.recordings is None
 
@@ -373,12 +404,29 @@ def test_another_loss_objective_or_weight_is_another_recording(gpu):
     assert len({g for _, g in expected}) == 4, "G's gradient depends on the objective and the loss"
 
 
-def test_players_that_change_too_often_are_no_longer_recorded_and_a_warning_says_so(gpu):
+def test_other_players_are_another_recording_which_leaves_the_first_in_use(gpu):
+    gradient, (x, z) = cuda.Recorded(gan.discriminator_gradient), minibatch(np.random.default_rng(0))
+    first, second = players(), players()
+    second.D.theta *= 2
+    for p in (first, second, first):
+        p.D.grad[...] = 0
+        V = float(gradient(p, x, z)[0])
+        norm = float(gan.norm(p.D.grad))
+        assert V == pytest.approx(float(gan.discriminator_gradient(p, x, z)[0]), rel=1e-5)
+        assert norm == pytest.approx(float(gan.norm(p.D.grad)), rel=1e-4)
+    assert len(gradient.recordings) == 2
+
+
+def test_after_16_recordings_another_change_is_a_warning_and_ends_the_recording(gpu):
     p, gradient = players(penalty=R1(1.)), cuda.Recorded(gan.discriminator_gradient)
     x, z = minibatch(np.random.default_rng(0))
+    for p.penalty.weight in range(1, 17):
+        gradient(p, x, z)
+    assert len(gradient.recordings) == 16
+    p.penalty.weight = 17
     with pytest.warns(UserWarning, match="change too often, 16 times"):
-        for p.penalty.weight in range(1, 20):
-            gradient(p, x, z)
+        gradient(p, x, z)
+    gradient(p, x, z)
     assert gradient.recordings is None
 
 

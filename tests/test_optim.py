@@ -131,7 +131,7 @@ def test_the_mean_over_n_is_the_exact_mean_of_n_iterates_and_then_decays_exponen
         np.testing.assert_allclose(means[t], expected, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("n, stride", [(200, 2), (999, 9), (1000, 10), (3000, 10)])
+@pytest.mark.parametrize("n, stride", [(200, 2), (205, 2), (999, 9), (1000, 10), (3000, 10)])
 def test_a_long_mean_takes_every_s_th_iterate(n, stride):
     iterates, means = averaged_run(Momentum(small_net(), .1, .5), n, n + 5 * stride)
     entered = iterates[stride - 1::stride]
@@ -159,12 +159,13 @@ def test_keeping_a_mean_does_not_change_training():
         np.testing.assert_array_equal(iterate, plain.net.theta)
 
 
-def test_average_refuses_n_below_1_and_may_be_called_again():
+def test_average_begins_at_theta_refuses_n_below_1_and_may_be_called_again():
     sgd = Momentum(small_net(), .1)
     with pytest.raises(ValueError, match=r"average\(0\)"):
         sgd.average(0)
     for _ in range(2):
         sgd.average(3)
+    np.testing.assert_array_equal(sgd.mean, sgd.net.theta)
     assert sgd.slots == ("v", "mean") and "mean" not in type(sgd).slots
 
 
@@ -229,12 +230,14 @@ def test_max_column_norm_is_a_projection(xp):
     np.testing.assert_allclose(xp.asnumpy(net.theta), projected, rtol=1e-14)
 
 
-def test_a_projection_follows_every_update(xp):
+def test_a_projection_follows_every_update_and_the_mean_is_of_projected_iterates(xp):
     net = Net([Linear(5, 4)], "float64")
     sgd = Momentum(net, 1., project=Clip(.01))
+    sgd.average(1)
     net.grad[...] = 1
     sgd.ascend()
     assert float(net.theta.min()) == float(net.theta.max()) == .01
+    assert float(abs(sgd.mean - .01).max()) < 1e-15
     sgd.descend()
     sgd.descend()
     assert float(net.theta.max()) == -.01

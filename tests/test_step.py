@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from npgan import gan, gradcheck
+from npgan.conv import Conv2d, Reshape
 from npgan.divergences import OBJECTIVES
 from npgan.layers import Dropout, Linear, Maxout, Noise, ReLU, Sigmoid, Tanh, constant
 from npgan.net import Net
@@ -153,6 +154,15 @@ def masks(tape):
     return [extra[0].copy() for extra in tape.extra if extra]
 
 
+def flat(arrays):
+    return np.concatenate([a.ravel() for a in arrays])
+
+
+def assert_all_differ(arrays):
+    for a, b in itertools.combinations(arrays, 2):
+        assert not np.array_equal(a, b)
+
+
 def spy(gradient, look):
     """`gradient`, with a call of look(players, *arrays) before it."""
     def call(p, *arrays):
@@ -192,6 +202,12 @@ def test_two_iterations_of_algorithm_1_follow_the_equation_of_the_objective_with
 
     arguments = [len(arrays) for arrays, *_ in passes]              # 2: x and z of D's step; 1: z of G's step
     assert arguments == ([2] * k + [1]) * 2
+    assert_all_differ([arrays[-1] for arrays, *_ in passes])                                # the noise
+    drawn_by_d = [masks_x for arrays, masks_x, _ in passes if len(arrays) == 2]
+    assert_all_differ([flat(drawn) for drawn in (*drawn_by_d, *(masks_z for *_, masks_z in passes))])
+    for (_, before, _), (arrays, masks_x, _) in zip(passes, passes[1:]):
+        if len(arrays) == 1:
+            np.testing.assert_array_equal(flat(masks_x), flat(before))      # G's step draws only what it uses
     values = []
     for arrays, masks_x, masks_z in passes:
         if len(arrays) == 2:
@@ -205,10 +221,6 @@ def test_two_iterations_of_algorithm_1_follow_the_equation_of_the_objective_with
             oracle_g.step(differences(J_of, theta_g))
     assert_parameters_are(p, theta_d, theta_g)
     np.testing.assert_allclose([r.V for r in records], values[k - 1::k], rtol=1e-6)
-    for (arrays_1, _, masks_1), (arrays_2, _, masks_2) in itertools.combinations(passes, 2):
-        assert not np.array_equal(arrays_1[-1], arrays_2[-1]), "each pass, G's included, has fresh noise"
-        drawn = [np.concatenate([mask.ravel() for mask in each]) for each in (masks_1, masks_2)]
-        assert not np.array_equal(*drawn), "each pass has fresh masks"
 
 
 @GAMES
@@ -225,6 +237,8 @@ def test_the_simultaneous_update_takes_both_gradients_at_the_old_parameters_from
                                 discriminator_gradient=spy(gan.discriminator_gradient, look)))
 
     assert len(passes) == 2
+    assert_all_differ([z for _, z, *_ in passes])
+    assert_all_differ([flat(drawn) for *_, masks_x, masks_z in passes for drawn in (masks_x, masks_z)])
     for x, z, masks_x, masks_z in passes:
         objective, loss = p.objective.name, p.generator_loss
         g_d = differences(lambda theta: V(objective, theta, theta_g, x, z, masks_x, masks_z), theta_d)
@@ -232,6 +246,25 @@ def test_the_simultaneous_update_takes_both_gradients_at_the_old_parameters_from
         oracle_d.step(g_d)
         oracle_g.step(g_g)
     assert_parameters_are(p, theta_d, theta_g)
+
+
+@pytest.mark.parametrize("train", [gan.train, gan.train_simultaneous])
+@pytest.mark.parametrize("game", [("gan", "non-saturating")], indirect=True, ids=" ".join)
+def test_a_record_has_the_statistics_of_ds_last_minibatch_and_the_norms_of_both_gradients(game, train):
+    p, examples = game
+    found = []
+
+    def look(p, x, z):
+        a_x = a_of(parameters(p.D), x, masks(p.tape_real))
+        a_Gz = a_of(parameters(p.D), G_of(parameters(p.G), z), masks(p.tape_fake))
+        found.append((np.mean(np.log(sigmoid(a_x))) + np.mean(np.log(sigmoid(-a_Gz))),
+                      np.mean(sigmoid(a_x)), np.mean(sigmoid(a_Gz))))
+
+    records = train(p, examples, Normal(), *optimizers(p), np.random.default_rng(0), 3,
+                    discriminator_gradient=spy(gan.discriminator_gradient, look))
+    for i, record in enumerate(records):
+        norms = np.linalg.norm(p.D.grad), np.linalg.norm(p.G.grad)
+        assert record == pytest.approx((i, *found[-1], *norms), rel=1e-9)
 
 
 @pytest.mark.parametrize("game", [("gan", "minimax")], indirect=True, ids=" ".join)
@@ -281,12 +314,12 @@ def test_nothing_leaks_from_one_step_to_the_next():
 def test_a_players_gradient_leaves_the_other_players_gradient_and_all_parameters_alone():
     p, x, z = gradcheck.players(GAN, "minimax")
     before = p.G.theta.copy(), p.D.theta.copy()
-    p.G.grad[...] = p.D.grad[...] = 42
+    p.G.grad[...] = p.D.grad[...] = p.z[...] = 42
     gan.discriminator_gradient(p, x, z)
     assert (p.G.grad == 42).all()
     p.D.grad[...] = 42
     gan.generator_gradient(p, z)
-    assert (p.D.grad == 42).all()
+    assert (p.D.grad == 42).all() and (p.z == 42).all()
     np.testing.assert_array_equal(p.G.theta, before[0])
     np.testing.assert_array_equal(p.D.theta, before[1])
 
@@ -301,6 +334,30 @@ def test_the_gradient_leaves_theta_and_ascend_adds_v_to_theta():
     np.testing.assert_array_equal(D.theta, before)
     sgd.ascend()
     np.testing.assert_allclose(D.theta - before, .5 * D.grad, rtol=1e-12)
+
+
+def test_ds_tape_has_the_real_examples_above_and_the_generated_examples_below():
+    p, x, z = gradcheck.players(GAN, "minimax")
+    gan.discriminator_gradient(p, x, z)
+    np.testing.assert_array_equal(p.tape_d.x[0], np.concatenate([x, p.G(z)]))
+    for tape, rows in ((p.tape_real, slice(0, p.m)), (p.tape_fake, slice(p.m, None))):
+        np.testing.assert_array_equal(tape.x[-1], p.tape_d.x[-1][rows])
+
+
+def test_the_gradient_of_a_minibatch_is_the_mean_of_the_gradients_of_its_examples():
+    """So a minibatch of 1 example is enough for the players."""
+    rng = np.random.default_rng(0)
+    x, z = rng.random((3, 3)), rng.random((3, 2))
+
+    def gradients(x, z):
+        G, D = Net([Linear(2, 3), Tanh()], "float64", 1), Net([Linear(3, 1)], "float64", 2)
+        p = gan.Players(G, D, len(x))
+        statistics = gan.discriminator_gradient(p, x, z)
+        gan.generator_gradient(p, z)
+        return np.concatenate([statistics, D.grad, G.grad])
+
+    mean = np.mean([gradients(x[i:i + 1], z[i:i + 1]) for i in range(3)], axis=0)
+    np.testing.assert_allclose(gradients(x, z), mean, rtol=1e-12, atol=1e-15)
 
 
 # --- k, D's steps in each iteration -----------------------------------------------------------
@@ -399,6 +456,10 @@ def test_players_that_do_not_fit_are_refused_with_the_reason():
             gan.Players(G, D, 5)
     with pytest.raises(ValueError, match=r"D must take \(6,\), since G ends in \(3,\) and pack = 2"):
         gan.Players(Net([Linear(2, 3)]), Net([Linear(3, 1)]), 6, pack=2)
+    G = Net([Linear(2, 8), Reshape((2, 2, 2))])
+    D = Net([Conv2d((2, 4, 1), 1, 1), Reshape((4,)), Linear(4, 1)])
+    with pytest.raises(ValueError, match=r"D must take \(2, 2, 2\), since G ends in \(2, 2, 2\)"):
+        gan.Players(G, D, 6)
     with pytest.raises(ValueError, match="G is float32 and D is float64: make both of one dtype"):
         gan.Players(Net([Linear(2, 3)]), Net([Linear(3, 1)], "float64"), 5)
     with pytest.raises(ValueError, match="m = 5: a minibatch has 1 example or more, in whole packs of 2"):
