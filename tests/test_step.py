@@ -158,9 +158,10 @@ def flat(arrays):
     return np.concatenate([a.ravel() for a in arrays])
 
 
-def assert_all_differ(arrays):
-    for a, b in itertools.combinations(arrays, 2):
-        assert not np.array_equal(a, b)
+def assert_all_differ(draws):
+    """No two of the draws are equal. A draw is a list of arrays."""
+    for a, b in itertools.combinations(draws, 2):
+        assert not np.array_equal(flat(a), flat(b))
 
 
 def spy(gradient, look):
@@ -193,31 +194,33 @@ def test_two_iterations_of_algorithm_1_follow_the_equation_of_the_objective_with
     theta_d, theta_g = oracle_d.theta, oracle_g.theta
     passes = []                                     # what each gradient was computed from
 
-    def look(p, *arrays):
-        passes.append(([a.copy() for a in arrays], masks(p.tape_real), masks(p.tape_fake)))
+    def look_d(p, x, z):
+        passes.append(("D", x, z.copy(), masks(p.tape_real), masks(p.tape_fake)))
+
+    def look_g(p, z):
+        passes.append(("G", None, z.copy(), masks(p.tape_real), masks(p.tape_fake)))
 
     records = list(gan.train(p, examples, Normal(), *optimizers(p), np.random.default_rng(0), 2, k,
-                             discriminator_gradient=spy(gan.discriminator_gradient, look),
-                             generator_gradient=spy(gan.generator_gradient, look)))
+                             discriminator_gradient=spy(gan.discriminator_gradient, look_d),
+                             generator_gradient=spy(gan.generator_gradient, look_g)))
 
-    arguments = [len(arrays) for arrays, *_ in passes]              # 2: x and z of D's step; 1: z of G's step
-    assert arguments == ([2] * k + [1]) * 2
-    assert_all_differ([arrays[-1] for arrays, *_ in passes])                                # the noise
-    drawn_by_d = [masks_x for arrays, masks_x, _ in passes if len(arrays) == 2]
-    assert_all_differ([flat(drawn) for drawn in (*drawn_by_d, *(masks_z for *_, masks_z in passes))])
-    for (_, before, _), (arrays, masks_x, _) in zip(passes, passes[1:]):
-        if len(arrays) == 1:
-            np.testing.assert_array_equal(flat(masks_x), flat(before))      # G's step draws only what it uses
+    assert [player for player, *_ in passes] == (["D"] * k + ["G"]) * 2
+    assert_all_differ([z for _, _, z, _, _ in passes])
+    assert_all_differ([masks_z for *_, masks_z in passes]
+                      + [masks_x for player, _, _, masks_x, _ in passes if player == "D"])
+    for (*_, before, _), (player, _, _, masks_x, _) in zip(passes, passes[1:]):
+        if player == "G":
+            assert np.array_equal(flat(masks_x), flat(before)), "G's step draws only what it uses"
     values = []
-    for arrays, masks_x, masks_z in passes:
-        if len(arrays) == 2:
+    for player, x, z, masks_x, masks_z in passes:
+        if player == "D":
             def V_of(theta_d):
-                return V(p.objective.name, theta_d, theta_g, *arrays, masks_x, masks_z)
+                return V(p.objective.name, theta_d, theta_g, x, z, masks_x, masks_z)
             values.append(V_of(theta_d))
             oracle_d.step(differences(V_of, theta_d))
         else:
             def J_of(theta_g):
-                return J(p.objective.name, p.generator_loss, theta_d, theta_g, *arrays, masks_z)
+                return J(p.objective.name, p.generator_loss, theta_d, theta_g, z, masks_z)
             oracle_g.step(differences(J_of, theta_g))
     assert_parameters_are(p, theta_d, theta_g)
     np.testing.assert_allclose([r.V for r in records], values[k - 1::k], rtol=1e-6)
@@ -238,7 +241,7 @@ def test_the_simultaneous_update_takes_both_gradients_at_the_old_parameters_from
 
     assert len(passes) == 2
     assert_all_differ([z for _, z, *_ in passes])
-    assert_all_differ([flat(drawn) for *_, masks_x, masks_z in passes for drawn in (masks_x, masks_z)])
+    assert_all_differ([draw for *_, masks_x, masks_z in passes for draw in (masks_x, masks_z)])
     for x, z, masks_x, masks_z in passes:
         objective, loss = p.objective.name, p.generator_loss
         g_d = differences(lambda theta: V(objective, theta, theta_g, x, z, masks_x, masks_z), theta_d)
@@ -505,7 +508,7 @@ def test_examples_that_end_early_are_an_error_that_names_the_iteration(train):
 def test_random_layers_of_g_are_drawn_afresh_for_every_pass():
     G = Net([Linear(2, 40), Dropout(.5), Noise(1.), Linear(40, 1)], "float64")
     p = gan.Players(G, Net([Linear(1, 1)], "float64", 1), 4)
-    assert [set(np.unique(drawn)) for drawn in masks(p.tape_g)] == [{1.}, {0.}], "off until they are drawn"
+    assert [set(np.unique(a)) for a in masks(p.tape_g)] == [{1.}, {0.}], "off until they are drawn"
     passes = []
 
     def look(p, *arrays):
