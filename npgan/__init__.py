@@ -1,6 +1,7 @@
 """Generative adversarial nets from scratch on NumPy or CuPy.
 
-Read gan.py with Algorithm 1 of Goodfellow et al. 2014 beside it. examples/hello.py is a whole GAN.
+Read gan.py beside Algorithm 1 of Goodfellow et al. 2014. examples/hello.py is a whole GAN. The
+names here are those that it needs; all others are in the modules.
 """
 
 from npgan import backend
@@ -13,5 +14,5 @@ from npgan.priors import Normal, Uniform
 from npgan.runs.checkpoint import load
 
 __version__ = "0.1.0"
-__all__ = ["Adam", "Momentum", "Net", "Normal", "Players", "R1", "Uniform", "backend", "discriminator_gradient",
-           "generator_gradient", "load", "toy", "train", "train_simultaneous"]
+__all__ = ["Adam", "Momentum", "Net", "Normal", "Players", "R1", "Uniform", "backend",
+           "discriminator_gradient", "generator_gradient", "load", "toy", "train", "train_simultaneous"]

@@ -8,7 +8,7 @@ Import the module under the name `xp` and use it as NumPy is used:
 Each name is looked up once in the active array module and then kept as an attribute here, so
 `xp.tanh` costs what `np.tanh` costs. The first look-up reads NPGAN_BACKEND. `xp.use("cupy")`
 switches within a process; arrays that exist already stay where they are.
-The few operations that deserve a kernel of their own are in kernels.py.
+The few operations that have GPU kernels of their own are in kernels.py.
 """
 
 import importlib
@@ -85,12 +85,13 @@ def asnumpy(a):
 
 
 def default_rng(*key):
-    """A random generator on the device. Its stream is a function of the integers in `key`, e.g.
-    (seed, epoch).
+    """A random generator on the device; its stream is a function of the integers in `key`.
 
-    NumPy and CuPy draw different numbers from one key. What must be equal on both backends is
-    drawn with NumPy on the host.
+    A key is for example (seed, epoch). Without a key the stream is always the same. NumPy and
+    CuPy draw different numbers from one key. What must be equal on both backends is drawn with
+    NumPy on the host.
     """
+    # len(key), because SeedSequence treats (1,) and (1, 0) alike
     seed = int(np.random.SeedSequence((*key, len(key))).generate_state(1, np.uint64)[0])
     return active().random.default_rng(seed)
 

@@ -1,13 +1,13 @@
 """CUDA graphs: record a pass once on the GPU, then launch it whole.
 
-At m = 100 the host spends more time on a launch than the GPU spends on most kernels.
-`recorded_updates` gives the two updates of gan.py with recorded gradient functions. Not
+At m = 100 the host may need more time for a launch than the GPU needs for most kernels.
+`recorded_updates` gives the training functions of gan.py with recorded gradient functions. Not
 recorded: random numbers, the gather of a minibatch, and the optimizers' updates. runs/fit.py
 uses it if NPGAN_CUDA_GRAPH=1.
 
 CuPy refuses to record a product of cuBLAS; cuBLAS itself allows it. So this module calls cuBLAS
-through ctypes, with its own handle and workspace, in float32 whatever CUPY_TF32 says. A network
-with convolutions is not recorded, because their products are batched.
+through ctypes, with its own handle and workspace, in full precision whatever CUPY_TF32 says. A
+network with convolutions is not recorded, because their products are batched.
 
 Not yet tried on a GPU, so it is not the default.
 """
@@ -45,10 +45,10 @@ def recorded_updates():
 class Recorded:
     """f(players, *arrays) as a CUDA graph.
 
-    The first call records f; later calls copy the arrays into the graph's inputs, launch it and
-    return copies of its results. Other players, another objective, generator loss or weight of
-    the penalty are another recording. If f cannot be recorded, a warning says why, and from
-    then on f itself is called.
+    The first call records f. Every call copies the arrays into the graph's inputs, launches it,
+    and returns copies of its results. A recording belongs to one combination of players,
+    objective, generator loss and penalty weight; another combination is recorded anew. If f
+    cannot be recorded, a warning says why, and from then on f itself is called.
     """
 
     def __init__(self, f):
@@ -68,10 +68,10 @@ class Recorded:
                               f"on without a graph: {e}", stacklevel=2)
                 return self.f(players, *arrays)
         graph, inputs, results, _ = self.recordings[key]
-        for a, own in zip(arrays, inputs):
-            gan.put("a minibatch", a, own)
+        for a, graph_input in zip(arrays, inputs):
+            gan.copy_minibatch("a minibatch", a, graph_input)
         graph.launch()
-        return results and tuple(a.copy() for a in results)
+        return None if results is None else tuple(a.copy() for a in results)
 
     def record(self, players, arrays):
         """(graph, its inputs, its results, its memory pool). Raises RuntimeError if f cannot be
@@ -109,8 +109,7 @@ def recorder(module):
     def operand(a):
         """(1 if cuBLAS must transpose a, address, leading dimension).
 
-        cuBLAS reads memory column by column. So a matrix that lies row by row is its own
-        transpose there.
+        cuBLAS reads memory column by column, so it sees a row-major matrix as its transpose.
         """
         transpose = not a.flags.c_contiguous
         return int(transpose), ctypes.c_void_p(a.data.ptr), a.shape[0 if transpose else 1]

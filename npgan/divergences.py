@@ -1,5 +1,4 @@
-"""What the game can measure besides equation 1: f-divergences, the general f objective,
-Wasserstein.
+"""Objectives besides equation 1: f-divergences, the general f objective, Wasserstein.
 
 Read objectives.py first: every row here has its form V = E_x[ T(a(x)) ] - E_z[ F(a(G(z))) ].
 
@@ -7,13 +6,15 @@ An f-divergence is D_f(P||Q) = E_q[ f(p/q) ], with f convex. It is the largest v
 
     E_p[ T ] - E_q[ f*(T) ],    f*(t) = sup over u > 0 of  u t - f(u)
 
-over all functions T (Nowozin, Cseke, Tomioka 2016; the rows are their table 2 and supplement).
-The maximum is at T = f'(p/q). So T(a) stands for a ratio u = p/q, and a row follows from it:
+over all functions T (Nowozin, Cseke, Tomioka 2016; most rows come from their table 2 and
+supplement). The maximum is at T = f'(p/q). So each value T(a) belongs to a ratio u = p/q, and a
+row follows from it:
 
-    F = f*(T)      dF = u dT      prob = u / (1 + u), D's probability "real"
+    F = f*(T)      dF = u dT      prob = u / (1 + u), the probability that D gives to "real"
 
-Every T increases with a, and its values are where f* is finite. At p = q, V is f(1) and T is
-f'(1), the row's threshold.
+Total variation and lecture-wasserstein have no such u. Every T increases with a and takes only
+values at which f* is finite. At p = q, with the optimal D, V is f(1) and T is f'(1), the row's
+threshold.
 
 Large logits: T, F, dT, dF and prob of gan, jensen-shannon, total-variation, wasserstein and
 lecture-wasserstein are finite for every finite a. The others contain an exponential or a power
@@ -23,7 +24,7 @@ of a:
     reverse-kl, neyman, hellinger   T overflows for a below -88, -709
     pearson, alpha                  F grows as a power of a
 
-V is infinite then. A smaller learning rate or optim.Clip keeps a small.
+If one overflows, V is infinite. A smaller learning rate or optim.Clip can keep a small.
 """
 
 import math
@@ -61,8 +62,8 @@ def prob_of_ratio(u):
 def log_lambert(s):
     """v = log W(e^s), the root of v + e^v = s. W is Lambert's function: W e^W = e^s.
 
-    Newton's method starts above the root, where it cannot overshoot. The first error is below
-    .6 and the next error is e' < e^2 / 2, so five steps reach 1e-20.
+    Newton's method starts above the root, where it cannot overshoot. The first error d is below
+    .6, and each step makes it less than d^2 / 2. So five steps reach 4e-17.
     """
     v = xp.minimum(s, xp.log(xp.maximum(s, 1)))
     for _ in range(5):
@@ -97,8 +98,8 @@ def pearson_star(t):
 
 # Pearson chi^2, E_q[ (p/q - 1)^2 ]:   f = (u - 1)^2   f' = 2 (u - 1)   u = max(1 + a/2, 0)
 # A ratio u is never negative. So for t < -2 the supremum f* is at u = 0 and equals -1. The
-# published f* = t^2/4 + t allows negative u. Then V has the same maximum but is smaller
-# elsewhere, and dF < 0 for a < -2 drives a minimax G to ever smaller a, away from the data.
+# published f* = t^2/4 + t allows negative u. With it V has the same maximum, but F is larger
+# for a < -2, and dF < 0 there makes a minimax G push a ever lower, away from the data.
 PEARSON = Objective("pearson",
                     T=identity, dT=identity_slope,
                     F=pearson_star, dF=lambda a: xp.maximum(1 + a / 2, 0),
@@ -148,7 +149,7 @@ JENSEN_SHANNON = Objective("jensen-shannon",
 
 # Total variation, half the integral of |p - q|:   f = |u - 1| / 2   f' = sign(u - 1) / 2
 # The limits of T = tanh(a) / 2 are the two values of f'. The best T says only which of p and q
-# is larger; it gives no ratio. prob = (1 + tanh a) / 2 is the place of T between its limits.
+# is larger; it gives no ratio. prob = (1 + tanh a) / 2 is T, rescaled to [0, 1].
 TOTAL_VARIATION = Objective("total-variation",
                             T=lambda a: xp.tanh(a) / 2, dT=lambda a: 2 * sigmoid_slope(2 * a),
                             F=lambda a: xp.tanh(a) / 2, dF=lambda a: 2 * sigmoid_slope(2 * a),
@@ -157,8 +158,7 @@ TOTAL_VARIATION = Objective("total-variation",
 
 
 def alpha(alpha, name=None):
-    """The alpha-divergence for alpha > 1. Its limit at alpha = 1 is kl, and alpha = 2 is half
-    of pearson.
+    """The alpha-divergence for alpha > 1: KL in the limit alpha -> 1, half of pearson at 2.
 
     f = (u^alpha - 1 - alpha (u - 1)) / (alpha (alpha - 1))
     f' = (u^(alpha - 1) - 1) / (alpha - 1)   f* = (u^alpha - 1) / alpha
@@ -184,18 +184,16 @@ def alpha(alpha, name=None):
 
 # Arjovsky, Chintala, Bottou 2017, equation 2: the earth mover's distance is the supremum of
 # E_p[ a ] - E_q[ a ] over all 1-Lipschitz functions a. A critic a is defined up to a constant
-# and gives no probability; prob = sigmoid(a) only shows its values on the same scale. V is the
+# and gives no probability; prob = sigmoid(a) only maps its values to [0, 1]. V is the
 # estimate to watch.
 WASSERSTEIN = Objective("wasserstein", T=identity, dT=identity_slope, F=identity, dF=identity_slope,
                         prob=sigmoid)
 
 
 def general(name, f, df):
-    """The general f objective, max_D E_x[ f(D(x)) ] + E_z[ f(1 - D(G(z))) ], with D =
-    sigmoid(a).
+    """The general f objective, V = E_x[ f(D(x)) ] + E_z[ f(1 - D(G(z))) ], D = sigmoid(a)
 
-    f: increasing on [0, 1], finite at 0     df: its derivative
-    T = f(D)     F = -f(1 - D)     D says "real" if T(a) > f(1/2)
+    f: increasing on [0, 1], finite at 0     df: its derivative     T = f(D)     F = -f(1 - D)
     f = log gives gan, but f must be finite where D rounds to 0, so GAN is a row of its own.
     Source: lecture notes on generative adversarial networks (S. Wu, lecture 22), equation 1.
     """

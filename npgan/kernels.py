@@ -1,12 +1,10 @@
-"""The few operations that deserve a kernel: each is one function with a NumPy form and a CuPy
-form.
+"""Operations with special code, where a GPU wants one launch or a CPU wants BLAS or blocks.
 
-The CuPy form is one launch on a GPU, where m = 100 examples are too little work for several
-launches. The NumPy form runs on every array module. On a CPU a large update goes through memory
-in blocks, because theta, v and g together do not fit into the processor's cache.
-
-Everything here can be read as the equation in its docstring: nobody needs this file to follow
-Algorithm 1.
+You can skip this file: read each call as the equation in its docstring. If the array module
+compiles kernels, as CuPy does, most of the operations are one kernel, because m = 100 examples
+are too little work for several launches. Otherwise they are plain array operations. On a CPU a
+large update goes through memory in blocks, because theta, v and g together do not fit into the
+processor's cache.
 """
 
 import contextlib
@@ -17,8 +15,8 @@ import numpy as np
 from npgan import backend as xp
 
 BLOCK = 65536                   # numbers of each vector that one block of an update covers
-# The largest x for which e^x is finite and e^-x a normal number.
-EXP_LIMIT = {np.dtype(name): -float(np.log(np.finfo(name).tiny)) for name in ("float32", "float64")}
+# The largest x of a dtype for which e^-x is a normal number
+EXP_LIMIT = {np.dtype(t): float(np.nextafter(-np.log(np.finfo(t).tiny), t(0))) for t in (np.float32, np.float64)}
 
 
 # --- Products of matrices ---------------------------------------------------------------------
@@ -31,7 +29,7 @@ def product(a, b, out):
     """out = a b, for matrices.
 
     NumPy's matmul multiplies by a matrix of one column in a loop without BLAS, ten times slower
-    than dot, and D ends in one logit. So this is dot.
+    than dot, and D ends in one logit. So `product` calls dot.
     """
     (_product or xp.dot)(a, b, out=out)
 
@@ -79,13 +77,12 @@ def relu(x, out):
 
 
 def first_maximum(x, y):
-    """True where x (m, pieces, units) equals y (m, units), its maximum over the pieces, for the
-    first time.
-    """
+    """True at the first piece of x (m, pieces, units) that equals its maximum y (m, units)."""
     m, pieces, units = x.shape
     if xp.compiles():
         first = xp.empty(x.shape, "bool")
         _kernel("first_maximum", "T y, raw T x, int32 pieces, int32 units", "raw bool first", """
+            // i, given by CuPy, runs over y
             bool taken = false;
             for (int p = 0; p < pieces; p++) {
                 const long long at = ((long long)(i / units) * pieces + p) * units + i % units;
@@ -104,19 +101,20 @@ def first_maximum(x, y):
 def bernoulli(rng, p, value, out):
     """out = value with probability p, else 0.
 
-    On a CPU 16 random bits decide, which takes half the time of drawing a float, and on a GPU a
-    float of out's dtype. A float64 decides if 16 bits would change p by more than 1e-4 p.
+    On a CPU 16 random bits decide, in half the time of a random float. On a GPU a random float
+    of out's dtype decides. If rounding p to 16 bits would change it by more than 1e-4 p, a
+    float64 decides on both.
     """
     threshold = int(65536 * p + .5)
-    coarse = abs(threshold - 65536 * p) <= 1e-4 * 65536 * p
+    bits_suffice = abs(threshold - 65536 * p) <= 1e-4 * 65536 * p
     if xp.compiles():
-        u = out if coarse else xp.empty(out.shape, "float64")
+        u = out if bits_suffice else xp.empty(out.shape, "float64")
         rng.random(u.shape, u.dtype, u)
         _kernel("bernoulli", "T p, T value", "T u", "u = u < p ? value : T(0);")(p, value, u)
         if u is not out:
             out[...] = u
         return out
-    if coarse:
+    if bits_suffice:
         xp.less(rng.integers(65536, size=out.shape, dtype="uint16"), threshold, out=out)
     else:
         xp.less(rng.random(out.shape), p, out=out)
@@ -124,9 +122,7 @@ def bernoulli(rng, p, value, out):
 
 
 def sum_rows(a, out):
-    """out = sum_i a_i, the sum of a matrix's rows. On a CPU it is 1^T a, because BLAS is faster
-    there.
-    """
+    """out = sum_i a_i, the sum of a matrix's rows. On a CPU: the product 1^T a, by BLAS"""
     if xp.compiles():
         return a.sum(axis=0, out=out)
     return xp.dot(_ones(xp.active(), len(a), a.dtype), a, out=out)
@@ -148,15 +144,16 @@ def momentum(theta, v, g, lr, mu, sign):
         step(theta, v, out=theta)
 
 
-def adam(theta, v, s, g, lr, b1, b2, eps):
-    """v <- v + (1 - b1) (g - v);  s <- s + (1 - b2) (g^2 - s);  theta <- theta + lr v / (sqrt s
-    + eps)
+def adam(theta, v, s, g, rate, b1, b2, eps):
+    """v <- v + (1 - b1) (g - v)
+    s <- s + (1 - b2) (g^2 - s)
+    theta <- theta + rate v / (sqrt s + eps)
     """
     if xp.compiles():
-        return _kernel("adam", "T g, T lr, T b1, T b2, T eps", "T v, T s, T theta", """
+        return _kernel("adam", "T g, T rate, T b1, T b2, T eps", "T v, T s, T theta", """
             v += (1 - b1) * (g - v);
             s += (1 - b2) * (g * g - s);
-            theta += lr * v / (sqrt(s) + eps);""")(g, lr, b1, b2, eps, v, s, theta)
+            theta += rate * v / (sqrt(s) + eps);""")(g, rate, b1, b2, eps, v, s, theta)
     for theta, v, s, g, work in _blocks(theta, v, s, g):
         xp.subtract(g, v, out=work)
         work *= 1 - b1
@@ -168,7 +165,7 @@ def adam(theta, v, s, g, lr, b1, b2, eps):
         xp.sqrt(s, out=work)
         work += eps
         xp.divide(v, work, out=work)
-        work *= lr
+        work *= rate
         theta += work
 
 

@@ -1,4 +1,4 @@
-"""Layers: each owns its parameters and nothing else.
+"""Layers: each has parameters, but keeps no activations.
 
 A layer maps m examples at once, one example a row. The caller passes in every buffer:
 
@@ -7,9 +7,10 @@ A layer maps m examples at once, one example a row. The caller passes in every b
     gradient(x, dy)           dW = (df/dW)^T dy,  and db likewise
     jvp(x, y, u, v)           v  = (df/dx) u, the Jacobian-vector product
 
-Inputs come first, then what is written. Nothing is returned. x and y never share memory. dy
-means dL/dy for the objective L that is differentiated, and dx, dW, db are its gradients
-likewise. Only Net.double_backward calls jvp.
+Arguments that are read come first, then those that are written. `gradient` overwrites self.dW
+and self.db. Nothing is returned. x and y never share memory. dy means dL/dy for the objective L
+that is differentiated; dx, dW and db are gradients of the same L, dW and db summed over the m
+examples. Only Net.double_backward calls jvp.
 
 A layer that needs more buffers than x and y asks for them with `extra`. For example dropout
 needs its mask. The tape (net.py) keeps these buffers, and they come last in each call.
@@ -22,7 +23,7 @@ import numpy as np
 from npgan import backend as xp
 from npgan import kernels
 
-# --- Initialisers: functions of a host generator, so a seed gives one network on both backends
+# --- Initialisers: functions of a random generator of the host and a shape --------------------
 
 
 def constant(value):
@@ -31,21 +32,20 @@ def constant(value):
 
 
 def uniform(r):
-    """U(-r, r), the 2014 paper's initialiser"""
+    """U(-r, r), the initialiser of the 2014 paper's code"""
     return lambda rng, shape: rng.uniform(-r, r, shape)
 
 
 def glorot(rng, shape):
-    """U(-r, r), r = sqrt(6 / (n + k)) for W (n, k): keeps the variance of tanh and sigmoid
-    units.
+    """U(-r, r), r = sqrt(6 / (n + k)) for W (n, k), for tanh units (Glorot and Bengio 2010).
 
-    Source: Glorot and Bengio 2010.
+    Units near their linear part then pass on the variance of activations and gradients.
     """
     return uniform(math.sqrt(6 / sum(shape)))(rng, shape)
 
 
 def he(rng, shape):
-    """N(0, 2 / n) for W (n, k): keeps the variance of ReLU units (He et al. 2015)."""
+    """N(0, 2 / n) for W (n, k): keeps the mean square through ReLU (He et al. 2015)."""
     return rng.normal(0, math.sqrt(2 / shape[0]), shape)
 
 
@@ -56,7 +56,7 @@ def sparse(nonzero):
     def draw(rng, shape):
         if not 0 < nonzero <= shape[0]:
             raise ValueError(f"sparse({nonzero}): a unit has only {shape[0]} inputs")
-        rows = np.argsort(rng.random(shape), axis=0)[:nonzero]
+        rows = np.argsort(rng.random(shape), axis=0)[:nonzero]          # random rows for each column
         W = np.zeros(shape)
         np.put_along_axis(W, rows, rng.standard_normal(rows.shape), axis=0)
         return W
@@ -66,7 +66,7 @@ def sparse(nonzero):
 def logit(p):
     """b = log(p / (1 - p)), with p clipped to [1e-7, 1 - 1e-7].
 
-    A sigmoid layer with this bias and small weights starts at the marginal probabilities p.
+    A sigmoid layer with this bias and small weights outputs about p before training.
     """
     p = np.clip(p, 1e-7, 1 - 1e-7)
     return constant(np.log(p / (1 - p)))
@@ -81,11 +81,12 @@ class Layer:
     """
 
     parameters = {}                  # name -> shape. Net sets self.<name> and its gradient self.d<name>
+    initial = {}                     # name -> initialiser
     inputs = None                    # the shape of one example, if the layer fixes it
-    curved = False                   # True if f'' is not zero everywhere; then curvature(y) gives f''
+    curved = False                   # True if f'' is nonzero somewhere; then curvature(y) returns f''
 
     def __init__(self, *args):
-        self.args = args             # the constructor's; repr prints them and a checkpoint keeps them
+        self.args = args             # the constructor's arguments, which a checkpoint stores
 
     def outputs(self, inputs):
         """The shape of one output, for the shape of one input."""
@@ -96,8 +97,8 @@ class Layer:
         return ()
 
     def draw(self, rng, *extra):
-        """Fill the random buffers of `extra`. This happens before a pass, so forward stays a
-        function.
+        """Fill the random buffers of `extra`. Net.draw calls this before a pass; forward draws
+        nothing, so two forward calls give the same result.
         """
 
     def gradient(self, x, dy, *extra):
@@ -252,8 +253,8 @@ class Softplus(Elementwise):
 class Scale(Elementwise):
     """y = a x + b, with constants a and b: Scale(4, -2) maps pixels from [0, 1] to [-2, 2].
 
-    Images that differ little from their mean look alike to a unit that also sees the mean. D
-    learns sooner if most of the mean is taken away.
+    The images of a data set share a large mean, which hides their differences from D. D learns
+    sooner from centred inputs.
     """
 
     def __init__(self, a, b):
@@ -271,7 +272,7 @@ class Scale(Elementwise):
 
 
 class Maxout(Layer):
-    """y_j = max_i x_ij          x (m, pieces * units), piece by piece   y (m, units)
+    """y_j = max_i x_ij          x (m, pieces * units)   y (m, units)
 
     After Linear(n, pieces * units) this is the convex piecewise linear unit of Goodfellow et
     al. 2013. At a tie the first piece gets the gradient.
@@ -338,9 +339,9 @@ class Dropout(Layer):
 
 
 class Noise(Layer):
-    """y = x + e, e ~ N(0, sigma^2): instance noise at the input of D.
+    """y = x + e, e ~ N(0, sigma^2): instance noise, if it is the first layer of D.
 
-    A fresh tape's e is 0; `draw` draws it. Change `sigma` between steps to anneal the noise.
+    A fresh tape's e is 0; `draw` draws it. Assign `sigma` between steps to anneal the noise.
     Sources: Arjovsky and Bottou 2017; Sonderby et al. 2017.
     """
 

@@ -1,7 +1,8 @@
 """A network: a stack of layers over one flat parameter vector, and the tapes that its passes
 write.
 
-Read layers.py first. A GAN runs D again before it is done with the first pass. So a network
+Read layers.py first. One step can need several passes through D: over real and generated
+examples, and over a penalty's points. So a network
 keeps no activations: each pass writes into a tape that the caller made, and every array on it
 can be printed.
 """
@@ -30,8 +31,8 @@ class Tape:
 
 
 class Net:
-    """y = f_L(... f_1(x)), with every parameter in the flat vector theta and its gradient in
-    grad.
+    """y = f_{L-1}(... f_0(x)), with every parameter in the flat vector theta and its gradient
+    in grad.
 
     layer.W, layer.dW, layer.b and so on are views of theta and grad. The initial weights are
     drawn on the host from `seed`, so one seed gives the same network on both backends. Raises
@@ -49,7 +50,7 @@ class Net:
         theta, grad = self.named(self.theta), self.named(self.grad)
         for l, layer in enumerate(self.layers):
             if any("d" + name in vars(layer) for name in layer.parameters):
-                raise ValueError(f"layer {l}, {layer}: belongs to another network already; make a new one")
+                raise ValueError(f"layer {l}, {layer}: is in a network already; make a new one")
             for name, shape in layer.parameters.items():
                 setattr(layer, name, theta[f"{l}.{name}"])
                 setattr(layer, "d" + name, grad[f"{l}.{name}"])
@@ -73,8 +74,9 @@ class Net:
         return self.named(self.theta)
 
     def tape(self, m, backward=True):
-        """Buffers for a pass of m examples. Dropout is off until `draw`. Without `backward`, no
-        gradients.
+        """Buffers for a pass of m examples, with dropout off until `draw`.
+
+        backward=False leaves out the buffers of gradients.
         """
         def buffers():
             return [xp.empty((m, *shape), self.dtype) for shape in self.shapes]
@@ -92,7 +94,10 @@ class Net:
             layer.forward(tape.x[l], tape.x[l + 1], *tape.extra[l])
 
     def backward(self, tape, *, parameters=True, inputs=True):
-        """From tape.dx[-1] down. Fills self.grad if `parameters`, tape.dx[0] if `inputs`."""
+        """The backward pass, from tape.dx[-1].
+
+        Overwrites self.grad if `parameters`, and tape.dx[0] if `inputs`.
+        """
         for l in reversed(range(len(self.layers))):
             layer, x, y, extra = self.layers[l], tape.x[l], tape.x[l + 1], tape.extra[l]
             if parameters:
@@ -101,11 +106,11 @@ class Net:
                 layer.backward(x, y, tape.dx[l + 1], tape.dx[l], *extra)
 
     def double_backward(self, tape, tape_u, work):
-        """self.grad += grad_theta Q,   Q = sum_i <u_i, grad_x y(x_i)>: the gradient, twice
+        """self.grad += grad_theta Q,    Q = sum_i <u_i, g_i>,    g_i = grad_x y(x_i)
 
-        Q is the slope of y at x along a given u. For any P = sum_i h(grad_x y(x_i)), grad_theta
-        P is this with u_i = grad h at grad_x y(x_i): so a penalty on the gradient gets its own
-        gradient.
+        Only penalty.py needs this method. The network must have one output y for each example,
+        and the u_i are constants. A penalty P = sum_i h(g_i) on the input gradients g_i has
+        grad_theta P = grad_theta Q if u_i = grad h(g_i).
 
         Before the call: forward(tape), tape.dx[-1] = 1, backward(tape, parameters=False), and u
         in tape_u.x[0]. `tape` is only read. `work` is a vector like theta and is overwritten.
@@ -125,11 +130,11 @@ class Net:
             on x_{l+1} = A x_l + b   dQ/dx_l = e_l
             dQ/dW = outer(u_l, g_{l+1}) + outer(x_l, e_{l+1})
 
-        The bias occurs only in the second line. It shifts x_l, and the slopes f' are taken at
-        x_l. The slope of an elementwise layer in u_{l+1} = f'(x_l) u_l changes with x_l, and
-        this change is c_l = f''(x_l) u_l g_{l+1}. Without c_l the gradient of every smooth
-        network is wrong. Linear maps, ReLU and maxout have f'' = 0 except at kinks. If no layer
-        is curved, all e are 0 and pass 2 is left out.
+        The bias occurs in the second line only: it shifts x_{l+1}, where the next layer has its
+        slope. An elementwise layer has u_{l+1} = f_l'(x_l) u_l. This depends on x_l, and
+        c_l = f_l''(x_l) u_l g_{l+1} is its contribution to dQ/dx_l. Without c_l the gradient is
+        wrong for every smooth activation that is not linear. Linear maps, ReLU and maxout have
+        f'' = 0 except at kinks. If no layer is curved, all e are 0 and pass 2 is left out.
 
         Raises ValueError if a layer cannot be differentiated twice.
         """
@@ -152,7 +157,7 @@ class Net:
             self.grad += work
 
     def __call__(self, x):
-        """f(x) as a fresh array, without dropout.     x: (m, *shape of one input)"""
+        """y for x (m, *shape of one input), as a fresh array, without dropout and Noise"""
         x = xp.asarray(x)
         if tuple(x.shape[1:]) != self.shapes[0]:
             raise ValueError(f"the network takes examples of shape {self.shapes[0]}, one a row, but the "
@@ -181,7 +186,8 @@ def size(layers):
 def shapes(layers):
     """[shape of one input, shape of layer 0's output, ...].
 
-    The first layer that fixes its input fixes the network's. Layers before it keep the shape.
+    The first layer that fixes its input fixes the network's. Layers before it must keep the
+    shape.
     """
     fixed = [layer.inputs for layer in layers if layer.inputs]
     if not fixed:

@@ -7,15 +7,16 @@ package has the same form in terms of a:
 
     V = E_x[ T(a(x)) ] - E_z[ F(a(G(z))) ]
 
+T and F are the letters of f-GAN (Nowozin, Cseke, Tomioka 2016), whose f*(T) is F here.
 For equation 1, T(a) = log sigmoid(a) and F(a) = -log(1 - sigmoid(a)). D ascends V. G has a
 choice of two losses J, which it descends:
 
     minimax          J = -F(a)     equation 1 itself: G descends log(1 - D(G(z)))
     non-saturating   J = -T(a)     section 3 of the paper: G ascends log D(G(z))
 
-The minimax loss saturates: its slope is -D(G(z)), almost 0 while D tells generated examples
-easily. Later objectives (f-divergences, Wasserstein) are rows of the same form in
-divergences.py.
+The minimax loss saturates: its slope in a is -D(G(z)), almost 0 while D recognises generated
+examples. The slope of the non-saturating loss, -(1 - D(G(z))), is almost -1 then. The other
+objectives (f-divergences, Wasserstein) have the same form and are in divergences.py.
 """
 
 import math
@@ -28,13 +29,9 @@ GENERATOR_LOSSES = ("non-saturating", "minimax")
 
 
 class Objective(NamedTuple):
-    """T, F and their derivatives dT, dF, as functions of the logit a; prob(a) is D's
-    probability "real".
+    """T, F, their derivatives, and D's probability, as elementwise functions of the logit a.
 
-    All functions work elementwise and keep the dtype of a. The last three fields describe an
-    f-divergence (divergences.py) and are None for other objectives: f(u) for u > 0, its
-    conjugate f_star(t) where that is finite, and the threshold: D says "real" if T(a) >
-    threshold.
+    All of them keep the dtype of a.
     """
 
     name: str
@@ -42,29 +39,27 @@ class Objective(NamedTuple):
     dT: Callable
     F: Callable
     dF: Callable
-    prob: Callable
-    f: Optional[Callable] = None
-    f_star: Optional[Callable] = None
-    threshold: Optional[float] = None
+    prob: Callable                          # prob(a): the probability that D gives to "real"
+    f: Optional[Callable] = None            # f(u), u > 0, of an f-divergence (divergences.py)
+    f_star: Optional[Callable] = None       # its conjugate f*(t), where it is finite
+    threshold: Optional[float] = None       # f'(1): D decides "real" if T(a) > threshold
 
     @property
     def optimal_value(self):
-        """V at p_g = p_data with the optimal D: f(1), which is -log 4 for equation 1; 0 for a
-        distance.
+        """V at p_g = p_data with the optimal D: f(1), -log 4 for equation 1. Without an f:
+        0.
         """
         return float(self.f(xp.asarray(1.))) if self.f else 0.
 
     def J(self, a, loss):
-        """The loss of G for each example: -F(a) if loss is "minimax", -T(a) if
-        "non-saturating".
-        """
-        return -self._for_loss(loss, self.T, self.F)(a)
+        """G's loss for each example: -F(a) for "minimax", -T(a) for "non-saturating"."""
+        return -self._choose(loss, self.T, self.F)(a)
 
     def dJ(self, a, loss):
         """dJ/da"""
-        return -self._for_loss(loss, self.dT, self.dF)(a)
+        return -self._choose(loss, self.dT, self.dF)(a)
 
-    def _for_loss(self, loss, T, F):
+    def _choose(self, loss, T, F):
         if loss not in GENERATOR_LOSSES:
             raise ValueError(f'generator loss "{loss}" is unknown: take one of {", ".join(GENERATOR_LOSSES)}')
         return F if loss == "minimax" else T

@@ -1,8 +1,8 @@
-"""How a player moves along its gradient: updates, their mean, schedules, projections.
+"""How a player follows its gradient: updates, the mean of the iterates, schedules, projections.
 
-An optimizer reads net.grad and moves net.theta, both flat vectors. `ascend` climbs the
-gradient, `descend` goes down. Each class shows the equation of its update beside the call of
-its kernel (kernels.py). A schedule is a function of t, the number of updates so far, so a
+An optimizer reads net.grad and moves net.theta, both flat vectors. `ascend` climbs, `descend`
+goes down. Each class shows the equation of its update beside the call of its kernel
+(kernels.py). A schedule is a function of t, the number of the optimizer's updates so far, so a
 resumed run needs only t.
 """
 
@@ -51,18 +51,18 @@ class Momentum:
     def average(self, n):
         """Keep the mean of the iterates in the slot `mean`. Training is not affected.
 
-        Every s-th iterate enters, at t = s, 2s, 3s, ..., where s = n / 100 rounded down, but at
-        least 1 and at most 10:
+        Every s-th iterate enters the mean, at t = s, 2s, 3s, ..., where s = n / 100 rounded
+        down, but at least 1 and at most 10:
 
             mean <- mean + w (theta - mean),     w = s / min(t, n)
 
         Up to t = n this is exactly the mean of the iterates that entered; for n < 200 all of
-        them enter. After that it is an exponential moving average whose weights fall by a
-        factor e in n updates. Before the first entry `mean` is theta.
+        them enter. After that it is an exponential moving average whose weights fall by
+        about a factor e in n updates. Before the first entry `mean` is theta.
 
         Stochastic gradients keep theta moving around the point that it heads for. The mean is
         nearer to this point (Polyak and Juditsky 1992; for GANs Yazici et al. 2019).
-        Neighbouring iterates are much alike, so a long mean loses nothing if it skips some.
+        Neighbouring iterates are much alike, so a long mean loses little if it skips some.
         Raises ValueError unless n >= 1.
         """
         if n < 1:
@@ -92,12 +92,13 @@ class Momentum:
 
 
 class Adam(Momentum):
-    """Adam (Kingma and Ba 2015, in the form of the end of their section 2); RMSProp if b1 = 0:
+    """Adam (Kingma and Ba 2015, end of section 2; their m is v here, their v is s):
 
         v     <- b1 v + (1 - b1) g         s <- b2 s + (1 - b2) g^2
         theta <- theta +- lr sqrt(1 - b2^t) / (1 - b1^t) v / (sqrt s + eps)
 
-    So each parameter has its own rate, which depends on the size of its recent gradients.
+    So each parameter has its own rate, which depends on the size of its recent gradients. With
+    b1 = 0 this is RMSProp with Adam's bias correction.
     """
 
     slots = ("v", "s")
@@ -108,8 +109,7 @@ class Adam(Momentum):
         self.s = xp.zeros_like(net.theta)
 
     def _update(self, sign, lr):
-        # v <- b1 v + (1 - b1) g;  s <- b2 s + (1 - b2) g^2;  theta <- theta + rate v / (sqrt s
-        # + eps)
+        # v, s <- means of g, g^2;  theta <- theta + rate v / (sqrt s + eps)
         b1, b2, t = self.b1, self.b2, self.t + 1
         rate = lr * (sign * math.sqrt(1 - b2 ** t) / (1 - b1 ** t))
         kernels.adam(self.net.theta, self.v, self.s, self.net.grad, rate, b1, b2, self.eps)
@@ -124,9 +124,7 @@ def value_at(value, t):
 
 
 def steps(k, i):
-    """k at iteration i: the number of D's steps for one step of G. Raises ValueError if k <
-    1.
-    """
+    """k at iteration i: D's steps for one step of G. Raises ValueError if k < 1."""
     k = value_at(k, i)
     if k < 1:
         raise ValueError(f"k = {k} at iteration {i}: D makes one step or more")
@@ -134,7 +132,7 @@ def steps(k, i):
 
 
 class Decay:
-    """lr(t) = max(lr / factor^t, minimum). The paper's factor is 1.000004, its minimum 1e-6."""
+    """lr(t) = max(lr / factor^t, minimum), with the defaults of the 2014 paper's code"""
 
     def __init__(self, lr, factor=1.000004, minimum=1e-6):
         self.lr, self.factor, self.minimum = lr, factor, minimum
@@ -154,7 +152,7 @@ class LinearDecay:
 
 
 class Ramp:
-    """A value that changes linearly from one epoch to the next, as the paper's mu does.
+    """A value that changes linearly from epoch to epoch, as mu does in the 2014 paper's code.
 
     It is constant within an epoch of `updates` updates: `start` in the first epoch, `end` in
     epoch number `epochs` and after it.
@@ -164,15 +162,15 @@ class Ramp:
         self.updates, self.start, self.end, self.epochs = updates, start, end, epochs
 
     def __call__(self, t):
-        return self.start + (self.end - self.start) * min(t // self.updates / max(self.epochs - 1, 1), 1)
+        epoch = t // self.updates                       # from 0 on
+        return self.start + (self.end - self.start) * min(epoch / max(self.epochs - 1, 1), 1)
 
 
 class WarmUp:
-    """A schedule for D's steps k: `first` while i < until and whenever `every` divides i, else
-    k.
+    """D's steps k: `first` if i < until or `every` divides i, otherwise k; i is the iteration.
 
-    i is the iteration of Algorithm 1. A critic near its optimum gives G the gradient of a
-    distance, so D is brought near its optimum at the start, and again now and then. The
+    In the Wasserstein GAN D is called a critic. Near its optimum the critic gives G the
+    gradient of a distance. So D takes `first` steps at the start, and again now and then. The
     defaults are those of the authors' code for Arjovsky, Chintala, Bottou 2017; their paper has
     k = 5 throughout.
     """
@@ -188,9 +186,7 @@ class WarmUp:
 
 
 class MaxColumnNorm:
-    """|W_j| <= limit for each unit j, a column of each W (n, k). The paper's limit on TFD is
-    1.9365.
-    """
+    """|W_j| <= limit for each column W_j of each W (n, k); 1.9365 in the authors' TFD code"""
 
     def __init__(self, limit):
         self.limit = limit
@@ -203,9 +199,7 @@ class MaxColumnNorm:
 
 
 class Clip:
-    """-limit <= theta_i <= limit, for the Wasserstein critic (Arjovsky, Chintala, Bottou
-    2017)
-    """
+    """-limit <= theta_i <= limit, as in Wasserstein GAN (Arjovsky, Chintala, Bottou 2017)"""
 
     def __init__(self, limit):
         self.limit = limit

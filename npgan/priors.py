@@ -1,4 +1,4 @@
-"""Noise priors p_z: each fills a buffer z (m, n) from a generator of the device."""
+"""Noise priors p_z(z): each fills a buffer z (m, n) from a random generator (backend.py)."""
 
 import math
 
@@ -27,7 +27,7 @@ class Normal:
 
 
 class Spherical:
-    """z is uniform on the sphere |z| = sqrt n, the typical length of N(0, I)."""
+    """z is uniform on the sphere |z| = sqrt n, the typical length of a sample of N(0, I)."""
 
     def __call__(self, rng, z):
         rng.standard_normal(z.shape, z.dtype, z)

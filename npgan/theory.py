@@ -101,17 +101,20 @@ def descend(p_data, p_g, steps, rate=1., dx=1):
         p_g <- p_g exp(-rate log(1 - D*)) / sum = p_g^(1 - rate) (p_data + p_g)^rate / sum
 
     The two forms are equal because 1 - D* = p_g / (p_data + p_g). With rate = 1 the step is
-    p_g <- (p_data + p_g) / 2. For p_g = softmax(logits), it is the logits' natural gradient.
+    p_g <- (p_data + p_g) / 2. If p_g = softmax(logits), it is a natural gradient step of the
+    logits.
 
-    C never rises if 0 < rate <= 1. The new p_g is the density p that minimises the linear
-    approximation of C at p_g plus KL(p || p_g) / rate. The curvature of this KL is 1 / p, and
+    C never rises if 0 < rate <= 1. The new p_g is the density p that minimises
+    L(p) + KL(p || p_g) / rate, where L is the linear approximation of C at p_g. The curvature of this KL is 1 / p, and
     the curvature of C is D* / p, which is not larger. So the minimised sum is nowhere below C,
     and it equals C at the old p_g.
 
-    Near the end each step multiplies p_g - p_data by 1 - rate/2, and C + log 4 by the square.
-    Where p_data is 0, each step multiplies p_g, and its share of C + log 4, by 2^-rate.
+    Near the end a step multiplies p_g - p_data by 1 - rate/2 where p_data > 0, and the share of
+    these points in C + log 4 by the square. Where p_data is 0, it multiplies p_g and its share by
+    2^-rate.
 
-    p_g must be positive wherever p_data is. Where only p_g is 0, dC/dp_g is infinite.
+    p_g must be positive where p_data is: otherwise dC/dp_g is infinite there. The arguments are
+    checked when the first step is asked for.
     """
     _distributions(dx, p_data=p_data, p_g=p_g)
     p_data, p_g = _nonnegative(p_data=p_data, p_g=p_g)
@@ -222,7 +225,7 @@ def _kl_term(p, q, difference):
 
         p log(p / q) + q - p = (q - p) s - 2 p s^3 (1/3 + s^2/5 + s^4/7 + s^6/9 + ...)
 
-    |s| is below .026, so that the terms after s^6/9 are smaller than the rounding error.
+    |s| is below .026, so the terms after s^6/9 are about as small as the rounding error.
     """
     near = xp.abs(difference) < .05 * p
     s = xp.where(near, difference, 0) / xp.where(near, p + q, 1)

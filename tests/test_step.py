@@ -465,13 +465,13 @@ def test_players_that_do_not_fit_are_refused_with_the_reason():
         gan.Players(G, D, 6)
     with pytest.raises(ValueError, match="G is float32 and D is float64: make both of one dtype"):
         gan.Players(Net([Linear(2, 3)]), Net([Linear(3, 1)], "float64"), 5)
-    with pytest.raises(ValueError, match="m = 5: a minibatch has 1 example or more, in whole packs of 2"):
+    with pytest.raises(ValueError, match="m = 5: a minibatch needs m >= 1, a multiple of pack = 2"):
         gan.Players(Net([Linear(2, 3)]), Net([Linear(6, 1)]), 5, pack=2)
 
 
 @pytest.mark.parametrize("m", [0, -2])
 def test_players_of_an_empty_minibatch_are_refused(m):
-    with pytest.raises(ValueError, match=f"^m = {m}: a minibatch has 1 example or more"):
+    with pytest.raises(ValueError, match=f"^m = {m}: a minibatch needs m >= 1"):
         gan.Players(Net([Linear(2, 3)]), Net([Linear(3, 1)]), m)
 
 
