@@ -16,16 +16,16 @@ import time
 import zlib
 
 import numpy as np
+from mnist import paper_networks, paper_optimizer
 
 from npgan import backend as xp
 from npgan.data import digits, toy
 from npgan.gan import Players, discriminator_gradient, generator_backward, norm, sample_noise
-from npgan.layers import Dropout, Linear, Maxout, Noise, ReLU, Sigmoid, he, logit, uniform
+from npgan.layers import Linear, Maxout, Noise, ReLU, he
 from npgan.net import Net
 from npgan.optim import Adam, LinearDecay
 from npgan.priors import Uniform
 from npgan.runs import checkpoint, fit, options, plots
-from npgan.runs.images import paper_optimizer
 
 M, M_NEW = 100, 500                     # examples in a minibatch, of the GAN and of the new D, which is to become perfect
 BATCHES, MOMENTS = 10, 50               # minibatches looked at, at not quite so many moments of D's training
@@ -62,11 +62,7 @@ def players(x, seed):
     if n == 2:
         G, D = Net([Linear(2, 128, he), ReLU(), Linear(128, 128, he), ReLU(), Linear(128, 2)], seed=G), discriminator(2, D)
         return G, D, Adam(G, 1e-3, .5), Adam(D, 2e-4, .5)
-    r = uniform(.05)
-    G = Net([Linear(100, 1200, r), ReLU(), Linear(1200, 1200, r), ReLU(), Linear(1200, n, r, logit(x.mean(axis=0))), Sigmoid()], seed=G)
-    r = uniform(.005)
-    D = Net([Dropout(.8), Linear(n, 1200, r), Maxout(5), Dropout(.5), Linear(240, 1200, r), Maxout(5), Dropout(.5), Linear(240, 1, r)],
-            seed=D)
+    G, D = (Net(layers, seed=seed) for layers, seed in zip(paper_networks(n, x.mean(axis=0)), (G, D)))
     return G, D, *(paper_optimizer(net, lr, len(x) // M) for net, lr in ((G, .1), (D, .05)))
 
 
