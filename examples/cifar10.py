@@ -104,8 +104,7 @@ def main(args):
     with Run("cifar10", PRESETS[args.model], args, Normal(), model=args.model) as run:
         x = run.load(load).train
         run.show = normalise(x)
-        G, D = run.preset.networks(x.shape[1], x.mean(axis=0))
-        train(run, G, D)
+        train(run, *run.preset.networks(x.shape[1], x.mean(axis=0)))
     return run.status
 
 

@@ -107,9 +107,9 @@ def main(args):
                          "leave the option out to go on")
     with Run("faces", PRESETS, args, PRIOR, score, scores) as run:
         x = run.load(load).train
-        G, D = run.preset.networks(x.shape[1], x.mean(axis=0))
-        begin_with(G, pretrained)
-        train(run, [*run.preset.new_layers(), *G], D)
+        layers_g, layers_d = run.preset.networks(x.shape[1], x.mean(axis=0))
+        begin_with(layers_g, pretrained)
+        train(run, [*run.preset.new_layers(), *layers_g], layers_d)
     return run.status
 
 
@@ -130,10 +130,10 @@ def pretrain(run, second):
         train(run, *run.preset.networks(x.shape[1], x.mean(axis=0)))
 
 
-def begin_with(G, path):
-    """Make the arrays of G in a checkpoint the initial values of layers."""
+def begin_with(layers_g, path):
+    """Make the arrays of G in a checkpoint the initial values of the layers."""
     _, arrays = checkpoint.read(path)
-    for l, layer in enumerate(G):
+    for l, layer in enumerate(layers_g):
         for name in layer.parameters:
             layer.initial[name] = constant(arrays[f"G.{l}.{name}"])
 

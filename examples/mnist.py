@@ -1,9 +1,10 @@
 """Train the adversarial nets of Goodfellow et al. 2014 on MNIST, or on rendered digits if MNIST
 is not available.
 
-One folder holds what a run makes: samples.png (new after each epoch), history.csv,
-checkpoint.npz, and at the end curves.png, figure2.png, interpolation.png, training.gif and
-result.json.
+A run leaves in its folder
+
+    after each epoch    samples.png, history.csv, checkpoint.npz, a frame of the film
+    at the end          curves.png, figure2.png, interpolation.png, training.gif, result.json
 """
 
 from npgan import backend as xp
@@ -33,8 +34,8 @@ def paper_networks(pixels, mean):
 
 
 def paper_discriminator(pixels, n):
-    """D with n / 5 maxout units of 5 pieces in each hidden layer, with dropout. The paper's
-    fully connected D on CIFAR-10 (cifar10.py) and on faces (faces.py) differ only in n.
+    """Two hidden layers of n / 5 maxout units with 5 pieces each, and dropout. On CIFAR-10 and
+    on faces the paper's D has another n (cifar10.py, faces.py).
     """
     r = uniform(.005)
     return [Dropout(.8), Linear(pixels, n, r), Maxout(5), Dropout(.5),
@@ -81,30 +82,30 @@ PRESETS = {
 def main(args):
     with Run("mnist", PRESETS, args, Uniform(), parzen_ll, parzen_scores) as run:
         x = run.load(digits.load).train                                         # (50000, 784), in [0, 1]
-        G, D = run.preset.networks(x.shape[1], x.mean(axis=0))
-        train(run, G, D)
+        layers_g, layers_d = run.preset.networks(x.shape[1], x.mean(axis=0))
+        train(run, layers_g, layers_d)
     return run.status
 
 
-def train(run, G, D):
-    """Train G and D, given as lists of layers. cifar10.py and faces.py call this function
+def train(run, layers_g, layers_d):
+    """Train G and D, and write what a run leaves. cifar10.py and faces.py call this function
     too.
     """
-    settings, preset, x = run.settings, run.preset, run.images.train
-    G = Net(G, settings.dtype, seed=2 * settings.seed)
-    D = Net(D, settings.dtype, seed=2 * settings.seed + 1)
+    settings, preset = run.settings, run.preset
+    G = Net(layers_g, settings.dtype, seed=2 * settings.seed)
+    D = Net(layers_d, settings.dtype, seed=2 * settings.seed + 1)
     players = Players(G, D, settings.batch_size, OBJECTIVES[settings.objective], settings.generator_loss,
                       penalty=R1(preset.r1) if preset.r1 else None)
     sgd_d = preset.optimizer(D, settings.lr_d, run.per_epoch * settings.k)
     sgd_g = preset.optimizer(G, settings.lr, run.per_epoch)
-    state = run.start(sgd_g, sgd_d)                 # with --resume the state and the arrays of checkpoint.npz
+    state = run.start(sgd_g, sgd_d)                 # if --resume: from checkpoint.npz
 
-    x = xp.asarray(x.reshape(-1, *D.shapes[0]), settings.dtype)                 # on the device
+    x = xp.asarray(run.images.train.reshape(-1, *D.shapes[0]), settings.dtype)
     for state in fit(players, x, run.prior, sgd_d, sgd_g, state,                # Algorithm 1: gan.train
                      seed=settings.seed, epochs=run.epochs, iterations=settings.iterations,
                      k=settings.k, update=settings.update, quiet=run.quiet):
-        run.save(state)                             # samples.png, history.csv, checkpoint.npz
-    run.finish(state)                               # the other pictures, scores, result.json
+        run.save(state)                             # after each epoch: samples.png, checkpoint.npz, ...
+    run.finish(state)                               # figure2.png, training.gif, the scores, ...
 
 
 def parser():

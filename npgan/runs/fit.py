@@ -1,8 +1,8 @@
 """The loop around Algorithm 1: epochs, progress, mean statistics, Ctrl-C, and resuming.
 
-Read gan.py first. Once an epoch, `fit` calls `train` or `train_simultaneous` there, and reads
-the Records that they yield. It computes no gradient and writes no file. Between two epochs its
-caller may act: images.py writes a checkpoint and pictures.
+Read gan.py first. `fit` calls its `train` or `train_simultaneous` once an epoch, and reads the
+Records that these yield. It computes no gradient and writes no file. After each epoch its
+caller has a turn: images.py writes a checkpoint and pictures then.
 """
 
 import contextlib
@@ -45,8 +45,8 @@ class State:
         try:
             state = cls(**saved)
             epochs = [row["epoch"] for row in state.history]
-            if min(state.epoch, state.iteration, state.seconds) >= 0 and len(state.sums) == len(STATISTICS) \
-                    and epochs == list(range(1, state.epoch + 1)):
+            counts = min(state.epoch, state.iteration, state.seconds) >= 0
+            if counts and len(state.sums) == len(STATISTICS) and epochs == list(range(1, state.epoch + 1)):
                 return state
         except (TypeError, KeyError):
             pass
@@ -96,7 +96,7 @@ def fit(players, x, prior, sgd_d, sgd_g, state, *, seed, epochs, iterations=None
     done, last = state.iterations(per_epoch), epochs * per_epoch
     if iterations is not None:
         last = min(last, iterations)
-    train = (cuda.recorded_updates() if cuda_graphs() else UPDATES)[update]
+    algorithm = (cuda.recorded_updates() if cuda_graphs() else UPDATES)[update]
 
     with interruptible() as signals, progress_bar(done, last, quiet) as bar:
         while done < last and not state.interrupted:
@@ -105,7 +105,7 @@ def fit(players, x, prior, sgd_d, sgd_g, state, *, seed, epochs, iterations=None
             rng, examples = xp.default_rng(seed, epoch), minibatches(x, players.m, seed, epoch)
             skip(players, examples, prior, rng, state.iteration, k, update)
 
-            records = train(players, examples, prior, sgd_d, sgd_g, rng, left, k)       # Algorithm 1
+            records = algorithm(players, examples, prior, sgd_d, sgd_g, rng, left, k)       # gan.train
             clock = time.perf_counter()
             for group in in_groups(silently(records), signals):
                 values = read(group, begun, f"epoch {epoch}")

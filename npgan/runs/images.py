@@ -1,12 +1,11 @@
 """What surrounds a training on images: options, the folder of a run, pictures, scores.
 
-Read examples/mnist.py first: it makes the players and trains them, and calls what stands here.
-examples/cifar10.py and faces.py do the same. Nothing here trains: the loop is in fit.py, and
-the algorithm in gan.py.
+Read examples/mnist.py first. It makes the players and trains them, and calls what stands here,
+as cifar10.py and faces.py do. Nothing here trains: the loop is in fit.py, and the algorithm in
+gan.py. The folder of a run holds
 
-One folder holds what a run makes: samples.png and a frame of the film after each epoch,
-history.csv and checkpoint.npz, and at the end curves.png, figure2.png, interpolation.png,
-training.gif and result.json.
+    after each epoch    samples.png, history.csv, checkpoint.npz, a frame of the film
+    at the end          curves.png, figure2.png, interpolation.png, training.gif, result.json
 """
 
 import argparse
@@ -31,8 +30,8 @@ from npgan.runs.fit import UPDATES, State, iterations_per_epoch
 class Preset:
     """An experiment's networks and optimizer, and the defaults of its options."""
 
-    networks: Callable          # networks(pixels, mean image): the layers of G, the layers of D
-    optimizer: Callable         # optimizer(net, lr, updates in an epoch): ascends D or descends G
+    networks: Callable          # networks(pixels, mean image) gives the layers of G and those of D
+    optimizer: Callable         # optimizer(net, lr, updates in an epoch)
     epochs: int
     batch_size: int
     lr: float
@@ -45,6 +44,7 @@ class Preset:
     OPTIONS = "epochs", "batch_size", "lr", "lr_d", "update", "average", "parzen_every"
 
     def defaults(self):
+        """{option: its value in this preset}"""
         return {name: getattr(self, name) for name in self.OPTIONS}
 
 
@@ -65,8 +65,8 @@ def parser(description, name, presets, data, known=("auto",), model=""):
 
     An option that the user leaves out has no entry in the parsed arguments. Run fills it in.
     """
-    def by_preset(key):
-        return ", ".join(f"{name}: {getattr(preset, key):g}" for name, preset in presets.items())
+    def by_preset(option):
+        return ", ".join(f"{key}: {getattr(preset, option):g}" for key, preset in presets.items())
 
     def known_or_path(text):
         return text if text in known or not text else os.path.abspath(os.path.expanduser(text))
@@ -121,7 +121,7 @@ def default_folder(name, model, preset):
 
 
 class Run:
-    """One training on images: its settings, its folder, and what it prints.
+    """One training on images: the settings, the folder, and what is printed.
 
     settings    the value of each option
     preset      the networks and the optimizer
@@ -130,6 +130,7 @@ class Run:
     epochs      epochs to reach in all
     show        a function from what the networks see to pixels, for pictures
     status      the exit status
+    where       where the run stands, for the sentence at Ctrl-C
     outdated    checkpoints of an earlier run, which the first `save` renames
 
     name: the example. model: the value of its option --model, if it has one
@@ -156,7 +157,7 @@ class Run:
         if args.get("resume"):
             self.about = read_about(self.path, name, self.experiment)
             self.state, self.where = State.of(self.path, self.about["state"]), "after the last checkpoint"
-        self.settings = argparse.Namespace(**settings(presets, args, self.about, self.path))
+        self.settings = argparse.Namespace(**find_settings(presets, args, self.about, self.path))
         self.preset, self.epochs = presets[self.settings.preset], self.settings.epochs
         self.quiet, self.status, self.saved = args.get("quiet", False), 0, bool(self.about)
         self.outdated = [] if self.saved else [self.path]
@@ -182,8 +183,8 @@ class Run:
         """
         settings, about = self.settings, self.about
         self.images, self.label = load(settings.data)
-        self.data = zlib.crc32(np.ascontiguousarray(self.images.train))
-        if about and about["data"] != self.data:
+        self.checksum = zlib.crc32(np.ascontiguousarray(self.images.train))
+        if about and about["data"] != self.checksum:
             raise ValueError(f"--resume: {self.out} was trained on {about['label']}, and --data "
                              f"{settings.data} ({self.label}) is not the same data")
         if about and about["backend"] != xp.name():
@@ -232,8 +233,8 @@ class Run:
         while self.outdated:
             keep(self.outdated.pop())
         checkpoint.save(self.path, self.sgd_g, self.sgd_d, {
-            "experiment": self.experiment, "label": self.label, "data": self.data, "backend": xp.name(),
-            "config": vars(self.settings), "state": state.saved()})
+            "experiment": self.experiment, "label": self.label, "data": self.checksum,
+            "backend": xp.name(), "config": vars(self.settings), "state": state.saved()})
         self.saved, self.where = True, "after the last checkpoint"
         if state.interrupted:
             self.where = f"at {moment(state)}, and all of it is saved"
@@ -357,12 +358,14 @@ def read_about(path, name, experiment):
     raise ValueError(f"--resume: {path} is a checkpoint, but not one of {wanted}")
 
 
-def settings(presets, args, about, path):
+def find_settings(presets, args, about, path):
     """The value of each option: from the command line, else from the checkpoint, else the
     default.
     """
     if about:
         config = {**about["config"], "iterations": None}
+        if config.keys() != COMMON.keys() | next(iter(presets.values())).defaults().keys():
+            raise ValueError(f"--resume: {path} was made by another version of this example")
     else:
         preset = presets[args.get("preset", COMMON["preset"])]
         config = {**COMMON, **preset.defaults(), "lr_d": args.get("lr", preset.lr) * preset.lr_d / preset.lr}
@@ -378,9 +381,7 @@ def settings(presets, args, about, path):
 
 
 def keep(path):
-    """Rename the checkpoint of an earlier run, if there is one, so that nothing overwrites
-    it.
-    """
+    """Rename the checkpoint of an earlier run, so that nothing overwrites it."""
     if os.path.exists(path):
         names = (f"{path[:-4]}.{i}.npz" for i in itertools.count(1))
         kept = next(name for name in names if not os.path.exists(name))

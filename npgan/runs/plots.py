@@ -1,8 +1,8 @@
 """The pictures of a run: sheets of images, curves, films, a window.
 
-Pillow draws images, because it is quick enough for every epoch. matplotlib draws the rest; it
-is imported only when it is needed. The examples draw figures of their own and write them with
-`save` and `movie`. No file is ever seen half written.
+Pillow draws images: this is quick enough for every epoch. matplotlib draws the rest, and is
+imported when the first figure is drawn. The examples draw figures of their own and write them
+with `save` and `movie`. A file is replaced as a whole, so a viewer never reads half of one.
 """
 
 import re
@@ -92,8 +92,10 @@ def write_gif(path, pages, ms=120):
 
 
 def curves(path, history, title, best):
-    """Plot the rows of the history against epochs: V and its value `best` at p_g = p_data, D(x)
-    and D(G(z)), the gradients' norms, and the Parzen log-likelihoods if there are any.
+    """Plot the rows of the history against epochs.
+
+    The panels show V and its value `best` at p_g = p_data; D(x) and D(G(z)); the norms of both
+    gradients; and the Parzen log-likelihoods, if there are any.
     """
     from matplotlib.figure import Figure
     column = {name: np.array([row.get(name, np.nan) for row in history], float)
@@ -133,8 +135,8 @@ def save(path, fig, dpi=110):
 
 
 def movie(path, draw, moments, ms=120):
-    """Write what draw(fig, moment) draws, one frame for each moment, as PATH.gif and PATH.html:
-    a page with a slider, which contains its pictures.
+    """Write PATH.gif and PATH.html, with one frame draw(fig, moment) for each moment. The page
+    has a slider and contains its pictures.
     """
     from matplotlib import rc_context
     from matplotlib.animation import HTMLWriter
