@@ -257,7 +257,8 @@ def test_ctrl_c_saves_everything_and_names_the_model_in_how_to_go_on(data, tmp_p
 
 def test_a_checkpoint_of_the_other_model_is_refused_by_its_name(data, tmp_path):
     main("--model", "convolutional", "--data", data, "--epochs", 1, "--out", tmp_path)
-    with pytest.raises(ValueError, match="not one of --model fully-connected: add --model convolutional"):
+    words = "is a checkpoint of cifar10-convolutional, but this run is cifar10-fully-connected"
+    with pytest.raises(ValueError, match=words):
         main("--resume", "--out", tmp_path)
 
 

@@ -250,7 +250,7 @@ def test_insisting_on_mnist_refuses_what_is_not_mnist(data, tmp_path, monkeypatc
 def test_a_checkpoint_of_something_else_is_refused_when_resuming(tmp_path):
     sgd = [Momentum(Net([Linear(n, k)]), .1) for n, k in ((2, 3), (3, 1))]
     checkpoint.save(tmp_path / "checkpoint.npz", *sgd, {})
-    with pytest.raises(ValueError, match="not one of this example's"):
+    with pytest.raises(ValueError, match="is a checkpoint of something else, but this run is mnist"):
         main("--resume", "--out", tmp_path)
 
 

@@ -104,8 +104,8 @@ def load(path):
             net = Net(layers, about[player]["dtype"])
         except (TypeError, ValueError, KeyError) as e:
             raise ValueError(f"{path}: not a checkpoint of npgan, or a damaged one ({e})") from e
-        has_mean = any(name.startswith(f"{player}.mean.") for name in arrays)
-        key = f"{player}.mean" if has_mean else player
+        mean = f"{player}.mean"
+        key = mean if any(name.startswith(mean) for name in arrays) else player
         for view, a in matched(path, key, net.named_parameters(), arrays):
             view[...] = xp.asarray(a)
         nets.append(net)

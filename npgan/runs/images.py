@@ -155,7 +155,7 @@ class Run:
 
         self.about, self.state, self.where = None, State(), "before the first checkpoint"
         if args.get("resume"):
-            self.about = read_about(self.path, name, self.experiment)
+            self.about = read_about(self.path, self.experiment)
             self.state, self.where = State.of(self.path, self.about["state"]), "after the last checkpoint"
         self.settings = argparse.Namespace(**find_settings(presets, args, self.about, self.path))
         self.preset, self.epochs = presets[self.settings.preset], self.settings.epochs
@@ -339,23 +339,16 @@ class Run:
                 "seconds": state.seconds, "seconds_per_iteration": state.seconds / iterations}
 
 
-def read_about(path, name, experiment):
-    """What a run's checkpoint says about the run. Raises ValueError if it is of another
-    experiment.
-    """
+def read_about(path, experiment):
+    """`about` of a run's checkpoint. Raises ValueError if it is of another experiment."""
     if not os.path.exists(path):
         raise ValueError(f"--resume: there is no {path}; leave --resume out to begin, or name the run's "
                          "folder with --out")
     about, _ = checkpoint.read(path, arrays=False)
-    found = about.get("experiment", "")
-    if found == experiment and {"label", "data", "backend", "config", "state"} <= about.keys():
-        return about
-    wanted = "this example's"
-    if found.startswith(f"{name}-"):
-        wanted = f"--model {experiment[len(name) + 1:]}: add --model {found[len(name) + 1:]}"
-    elif found:
-        wanted += f": it is that of {found}"
-    raise ValueError(f"--resume: {path} is a checkpoint, but not one of {wanted}")
+    found = about.get("experiment", "something else")
+    if found != experiment or not {"label", "data", "backend", "config", "state"} <= about.keys():
+        raise ValueError(f"--resume: {path} is a checkpoint of {found}, but this run is {experiment}")
+    return about
 
 
 def find_settings(presets, args, about, path):
