@@ -2,12 +2,8 @@
 """
 
 import functools
-import multiprocessing
 import os
 import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -19,7 +15,7 @@ from npgan.net import Net
 from npgan.objectives import GAN
 from npgan.optim import Decay, Momentum, Ramp
 from npgan.priors import Uniform
-from npgan.runs import checkpoint, fit, options, parallel
+from npgan.runs import checkpoint, fit, options
 
 
 class Game:
@@ -246,64 +242,3 @@ def test_the_statistics_are_those_of_equation_1_before_the_update():
     assert record.D_x == pytest.approx(D[:8].mean()) and record.D_Gz == pytest.approx(D[8:].mean())
     assert record.norm_g == pytest.approx(np.linalg.norm(p.G.grad))
     assert record.norm_d == pytest.approx(np.linalg.norm(p.D.grad))
-
-
-def job(n):
-    if n == 3:
-        os._exit(9)
-    if n == 5:
-        raise ValueError("five")
-    return n * n
-
-
-def test_jobs_in_processes_give_what_they_give_in_this_one_and_what_goes_wrong_there_is_said_here():
-    assert sorted(parallel.each(job, [0, 1, 2, 4], 2)) == list(parallel.each(job, [0, 1, 2, 4], 1)) == [(0, 0), (1, 1), (2, 4), (4, 16)]
-    with pytest.raises(ValueError, match="five"):
-        list(parallel.each(job, [1, 5, 2], 2))
-    with pytest.raises(OSError, match=r"the process of 3 died \(exit code 9\) before it was done"):
-        list(parallel.each(job, [1, 3, 2], 2))
-    with pytest.raises(OSError, match=r"the process of 3 died"):
-        list(parallel.each(job, [1, 3], 2))                              # the last one to begin
-    assert not multiprocessing.active_children()
-
-
-def test_no_process_is_left_where_the_results_are_not_all_wanted():
-    results = parallel.each(time.sleep, [0, 60, 60], 2)
-    assert next(results) == (0, None)
-    begun = time.monotonic()
-    results.close()
-    assert not multiprocessing.active_children() and time.monotonic() - begun < 30
-
-
-def test_ctrl_c_reaches_no_process_of_the_jobs_not_even_while_the_first_one_begins(tmp_path):
-    """In a fresh interpreter: the standard library's helper, which starts with the first, would unblock the signal."""
-    program = tmp_path / "program.py"
-    program.write_text("""
-import signal
-from npgan.runs import fit, options, parallel
-
-def deaf(job):
-    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
-
-if __name__ == "__main__":
-    print([deaf for _, deaf in parallel.each(deaf, [1, 2, 3], 2)], deaf(0))
-""")
-    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True)
-    assert done.stdout == "[True, True, True] False\n", done.stderr
-
-
-def test_a_request_to_terminate_that_ends_the_jobs_as_well_is_an_interrupt(tmp_path):
-    program = tmp_path / "program.py"
-    program.write_text("""
-import os, signal, threading, time
-from npgan.runs import fit, options, parallel
-
-if __name__ == "__main__":
-    threading.Timer(1, os.killpg, (0, signal.SIGTERM)).start()
-    try:
-        list(parallel.each(time.sleep, [60, 60], 2))
-    except KeyboardInterrupt:
-        print("interrupted")
-""")
-    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, start_new_session=True, timeout=50)
-    assert done.stdout == "interrupted\n", done.stderr
