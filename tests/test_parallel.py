@@ -78,17 +78,17 @@ def test_workers_are_as_many_as_the_cores_that_the_process_may_use(monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 5, 7}, raising=False)
     monkeypatch.setattr(os, "process_cpu_count", lambda: 4, raising=False)
-    assert parallel.workers(None, range(100)) == 4
+    assert parallel.worker_count(None, range(100)) == 4
     monkeypatch.delattr(os, "process_cpu_count")
-    assert parallel.workers(None, range(100)) == 3
+    assert parallel.worker_count(None, range(100)) == 3
     monkeypatch.delattr(os, "sched_getaffinity")
-    assert parallel.workers(None, range(100)) == 64
-    assert parallel.workers(None, range(2)) == 2 and parallel.workers(5, range(100)) == 5
-    assert parallel.workers(None, []) == 1
+    assert parallel.worker_count(None, range(100)) == 64
+    assert parallel.worker_count(None, range(2)) == 2 and parallel.worker_count(5, range(100)) == 5
+    assert parallel.worker_count(None, []) == 1
 
 
 def test_on_a_device_one_job_runs_at_a_time(device):
-    assert parallel.workers(None, range(100)) == 1 and parallel.workers(3, range(100)) == 3
+    assert parallel.worker_count(None, range(100)) == 1 and parallel.worker_count(3, range(100)) == 3
 
 
 def program(tmp_path, text, **options):

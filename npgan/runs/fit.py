@@ -138,8 +138,8 @@ def iterations_per_epoch(n, m, k):
     return n // (m * k)
 
 
-def progress_bar(done, last, quiet):
-    return tqdm(total=last, initial=done, unit="it", disable=quiet, dynamic_ncols=True, file=sys.stderr,
+def progress_bar(done, last, quiet, unit="it"):
+    return tqdm(total=last, initial=done, unit=unit, disable=quiet, dynamic_ncols=True, file=sys.stderr,
                 mininterval=.5)
 
 

@@ -20,7 +20,7 @@ from npgan.runs.fit import interruptible
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
-def workers(asked, jobs):
+def worker_count(asked, jobs):
     """How many jobs run at once: `asked`, or one for each CPU core, or 1 on a device.
 
     Never more than there are jobs.
