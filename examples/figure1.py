@@ -89,7 +89,7 @@ class Line:
                       np.abs(D_x - D_star)[self.region].max(), np.abs(D_x - .5)[self.region].max())
 
     def density_of_Gz(self, Gz):
-        """The density of G(z) in each cell. It is exact if G is linear between neighbouring z. G need
+        """The density of G(z) in each cell: exact if G is linear between neighbouring z. G need
         not be monotone.
         """
         low, high = np.minimum(Gz[1:], Gz[:-1]), np.maximum(Gz[1:], Gz[:-1])
