@@ -104,13 +104,22 @@ def first_maximum(x, y):
 def bernoulli(rng, p, value, out):
     """out = value with probability p, else 0.
 
-    On a CPU 16 random bits decide, which takes half the time of drawing a float. There p is
-    rounded to a multiple of 1 / 65536.
+    On a CPU 16 random bits decide, which takes half the time of drawing a float, and on a GPU a
+    float of out's dtype. A float64 decides if 16 bits would change p by more than 1e-4 p.
     """
+    threshold = int(65536 * p + .5)
+    coarse = abs(threshold - 65536 * p) <= 1e-4 * 65536 * p
     if xp.compiles():
-        rng.random(out.shape, out.dtype, out)
-        return _kernel("bernoulli", "T p, T value", "T u", "u = u < p ? value : T(0);")(p, value, out)
-    xp.less(rng.integers(65536, size=out.shape, dtype="uint16"), int(65536 * p + .5) or 1, out=out)
+        u = out if coarse else xp.empty(out.shape, "float64")
+        rng.random(u.shape, u.dtype, u)
+        _kernel("bernoulli", "T p, T value", "T u", "u = u < p ? value : T(0);")(p, value, u)
+        if u is not out:
+            out[...] = u
+        return out
+    if coarse:
+        xp.less(rng.integers(65536, size=out.shape, dtype="uint16"), threshold, out=out)
+    else:
+        xp.less(rng.random(out.shape), p, out=out)
     return xp.multiply(out, value, out=out)
 
 

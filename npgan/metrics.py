@@ -8,7 +8,8 @@ wasserstein       the exact W_1 of two sets of numbers
 jsd               the Jensen-Shannon divergence of two histograms
 
 Arrays hold one example a row. NumPy arrays are moved to the device. ValueError is raised for an
-array that is empty, not two-dimensional, not finite, or of another width than the first array.
+array that is empty, not two-dimensional, not real, not finite, of another width than the first
+array, or with values beyond +-LIMIT. Distances below 1e-18 count as 0.
 Log-likelihoods (nats) are those of a density, and depend on the scale of the data. The paper's
 pixels lie in [0, 1].
 
@@ -18,6 +19,7 @@ Theis, van den Oord, Bethge 2016. Mode coverage: Srivastava et al. 2017 (VEEGAN)
 """
 
 import math
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -28,14 +30,22 @@ SIGMAS = tuple(10 ** (i / 9 - 1) for i in range(10))    # the paper's grid, logs
 
 CHUNK = 1 << 24         # numbers held at a time: 64 MiB of float32, enough rows for a fast matmul
 BLOCK = 1 << 20         # distances reduced at a time: few enough to stay in the processor's cache
+LIMIT = 1e15            # of a value: squares of larger ones may overflow in float32
+TOLERANCE = 5e-4        # nats: a larger error of a log-likelihood from float32 is avoided
 TAIL = 1e-4             # the share of a sum of exponentials that may be left out; on MNIST 3e-6 is
 
 
 class Parzen(NamedTuple):
-    """Mean log-likelihood of the test set (nats), its standard error, and the sigma chosen."""
+    """Mean log-likelihood of the test set (nats), its standard error, and the sigma chosen.
+
+    at_edge: whether sigma is the narrowest or the widest of the grid, so that a better one may
+    lie beyond   samples: how many samples the estimate is made of
+    """
     ll: float
     se: float
     sigma: float
+    at_edge: bool
+    samples: int
 
 
 class Anchors(NamedTuple):
@@ -50,27 +60,38 @@ def parzen(samples, valid, test, sigmas=SIGMAS):
     samples (k, d), k = 10,000 in the paper   valid (n, d)   test (n, d)
 
     sigma is the one with the highest mean log-likelihood on the first 1,000 rows of valid. The
-    standard error is std / sqrt(n) over all of test. Returns a Parzen.
+    standard error is std / sqrt(n) over all of test. Returns a Parzen, and warns if at_edge.
     """
     samples, valid, test = _matrices(samples=samples, valid=valid, test=test)
     means = log_likelihoods(valid[:1000], samples, sigmas).mean(axis=1)
-    sigma = float(sigmas[int(xp.argmax(means))])
+    sigma, narrowest, widest = float(sigmas[int(xp.argmax(means))]), min(sigmas), max(sigmas)
+    at_edge = bool(narrowest < widest and sigma in (narrowest, widest))
+    if at_edge:
+        warnings.warn(f"Parzen estimate: the best sigma, {sigma:g}, is at the edge of the grid from "
+                      f"{narrowest:g} to {widest:g}, so a better one may lie beyond: the data may be of "
+                      "another scale than the grid, which the paper made for pixels in [0, 1]", stacklevel=2)
     ll = log_likelihoods(test, samples, [sigma])[0]
-    return Parzen(float(ll.mean()), float(ll.std()) / math.sqrt(len(test)), sigma)
+    return Parzen(float(ll.mean()), float(ll.std()) / math.sqrt(len(test)), sigma, at_edge, len(samples))
 
 
 def anchors(train, valid, test, n=10_000, iterations=1, seed=0):
-    """The Parzen estimates of n training images, and of n k-means centres of all of them.
+    """The Parzen estimates of n training images, and of k-means centres of all of them.
 
-    train (N, d); valid and test as in parzen. The centres score higher than real images, but
-    they are no model of the data. So read every score beside these two (Theis et al. 2016).
-    On MNIST k-means scores 335.0 after 1 iteration, 335.7 after 3, and 335.8 after 5 or 10.
+    train (N, d); valid and test as in parzen. There are n centres, but at most N / 2, because
+    N centres would be the images themselves. Each estimate tells its number of samples.
+
+    The centres score higher than real images, but they are no model of the data. So read every
+    score beside these two (Theis et al. 2016). On MNIST k-means scores 335.0 after 1 iteration,
+    335.7 after 3, and 335.8 after 5 or 10.
     """
     train, valid, test = _matrices(train=train, valid=valid, test=test)
+    if len(train) < 2:
+        raise ValueError("train: expected at least 2 rows, because there are half as many centres")
     if not 1 <= n <= len(train):
         raise ValueError(f"n: expected 1 to {len(train)}, as many as train has rows, got {n}")
     real = kmeans(train, n, 0, seed)                    # no iteration: the images k-means starts from
-    return Anchors(parzen(real, valid, test), parzen(kmeans(train, n, iterations, seed), valid, test))
+    centres = kmeans(train, min(n, len(train) // 2), iterations, seed)
+    return Anchors(parzen(real, valid, test), parzen(centres, valid, test))
 
 
 def log_likelihoods(x, centres, sigmas, chunk=None):
@@ -79,7 +100,8 @@ def log_likelihoods(x, centres, sigmas, chunk=None):
     x (n, d)   centres s (k, d)   sigmas: 1e-12 to 1e12, any order   chunk: rows of x at a time
 
     Returns (len(sigmas), n), float64, in nats. One pass over the distances serves all sigmas.
-    Memory beside the result: a float32 copy of the centres and 96 MiB (if k + d < 2^22).
+    Errors stay below 1e-3 nats, or below 1e-10 of the value if that is more.
+    Memory beside the result: a float32 copy of the centres and 96 MiB (if k + d < 2^21).
     """
     x, centres = _matrices(x=x, centres=centres)
     sigmas = [float(s) for s in sigmas]
@@ -88,22 +110,14 @@ def log_likelihoods(x, centres, sigmas, chunk=None):
     d, k = x.shape[1], len(centres)
     out = xp.empty((len(sigmas), len(x)), "float64")
     normaliser = [math.log(k) + d * math.log(sigma * math.sqrt(2 * math.pi)) for sigma in sigmas]
-    step = max(1, BLOCK // k)
-    for rows, varying, common in _half_distances(x, centres, chunk):
-        for i in range(0, len(varying), step):
-            block, out_block = varying[i:i + step], out[:, rows][:, i:i + step]
-            minima = block.min(axis=1)
-            # Half the squared distance to the nearest centre, which rounding may leave below 0.
-            half_nearest = xp.maximum(minima + common[i:i + step], 0).astype("float64")
-            for s, log_sum in enumerate(_log_sums(block, minima, sigmas)):
-                out_block[s] = log_sum - half_nearest / sigmas[s] ** 2 - normaliser[s]
+    for rows, half_nearest, excess in _half_distances(x, centres, chunk, [sigma ** 2 for sigma in sigmas]):
+        for s, log_sum in enumerate(_log_sums(excess, sigmas)):
+            out[s, rows] = log_sum - half_nearest / sigmas[s] ** 2 - normaliser[s]
     return out
 
 
-def _log_sums(block, minima, sigmas):
-    """log sum_j exp(-(block_ij - minima_i) / sigma^2), for each sigma an array (m,).
-
-    block (m, k), overwritten   minima (m,), the least value of each row
+def _log_sums(excess, sigmas):
+    """log sum_j exp(-excess_ij / sigma^2), for each sigma an array (m,).   excess (m, k)
 
     The largest term of each row is 1, that of its nearest centre. Terms below TAIL / k are left
     out: all k of them would add up to less than TAIL. Leaving them out saves time, because exp
@@ -113,9 +127,8 @@ def _log_sums(block, minima, sigmas):
     Once a sigma keeps at most 1/8 of the terms, a flat array holds the kept terms only, and
     `row` holds the row of each.
     """
-    m, k = block.shape
-    block -= minima[:, None]
-    excess, row, sums = block, None, [None] * len(sigmas)
+    m, k = excess.shape
+    row, sums = None, [None] * len(sigmas)
     for s in sorted(range(len(sigmas)), key=sigmas.__getitem__, reverse=True):
         variance = sigmas[s] ** 2
         large = excess <= variance * math.log(k / TAIL)
@@ -125,7 +138,22 @@ def _log_sums(block, minima, sigmas):
             kept = xp.flatnonzero(large)
             row = kept // k if row is None else row[kept]
             excess = excess.ravel()[kept]
-            sums[s] = xp.log(xp.bincount(row, xp.exp(excess * (-1 / variance)), m))
+            sums[s] = xp.log(_sums(row, xp.exp(excess * (-1 / variance)), m, 1))
+    return sums
+
+
+def _sums(label, values, k, top, twice=False):
+    """The sum of the values (n,) that have the label j, for j = 0 ... k - 1.   |values| <= top
+
+    A GPU adds in a new order each time. The order does not change the bits here, because each
+    value is rounded to a multiple of `unit`, so that every sum is exact. If `twice`, the sums
+    of what the rounding took away are added. Error: at most top n^2 2^-52, or top n^3 2^-104.
+    """
+    unit = math.ldexp(1, max(math.frexp(top * len(values))[1] - 52, -900))
+    rounded = xp.rint(xp.multiply(values, 1 / unit, dtype="float64"))
+    sums = xp.bincount(label, rounded, k) * unit
+    if twice:
+        sums += _sums(label, values - rounded * unit, k, unit)
     return sums
 
 
@@ -136,27 +164,29 @@ def nearest(x, data, chunk=None):
     """
     x, data = _matrices(x=x, data=data)
     out = xp.empty(len(x), "int64")
-    for rows, varying, _ in _half_distances(x, data, chunk):
-        out[rows] = varying.argmin(axis=1)
+    for rows, _, excess in _half_distances(x, data, chunk):
+        out[rows] = excess.argmin(axis=1)
     return out
 
 
 def kmeans(x, k, iterations, seed=0):
-    """Lloyd's algorithm from k random rows of x (n, d). Returns the centres, (k, d) float32.
+    """Lloyd's algorithm from k random rows of x (n, d). Returns the centres (k, d).
 
     An iteration moves each centre to the mean of the rows nearest to it. A centre without rows
     stays. The first centres are drawn on the host, so that both backends draw the same rows.
+    The centres are float64 if float32 does not hold every value of x's dtype, else float32.
     """
     x, = _matrices(x=x)
     if not 1 <= k <= len(x):
         raise ValueError(f"k: expected 1 to {len(x)}, as many as x has rows, got {k}")
     first = np.random.default_rng(seed).choice(len(x), k, replace=False)
-    centres = x[xp.asarray(first)].astype("float32")
+    centres = x[xp.asarray(first)].astype(_floating(x))
+    top = max(-float(x.min()), float(x.max()))
     for _ in range(iterations):
         label = nearest(x, centres)
         count = xp.bincount(label, minlength=k)
         for j in range(x.shape[1]):
-            mean = xp.bincount(label, x[:, j], k) / xp.maximum(count, 1)
+            mean = _sums(label, x[:, j], k, top, twice=True) / xp.maximum(count, 1)
             centres[:, j] = xp.where(count > 0, mean, centres[:, j])
     return centres
 
@@ -181,7 +211,7 @@ def coverage(samples, modes, sd, within=3.):
     if not (0 < sd < math.inf and 0 < within < math.inf):
         raise ValueError(f"sd, within: expected positive numbers, got {sd} and {within}")
     mode = nearest(samples, modes)
-    good = xp.linalg.norm(samples - modes[mode], axis=1) <= within * sd
+    good = xp.linalg.norm(xp.subtract(samples, modes[mode], dtype="float64"), axis=1) <= within * sd
     count = xp.asnumpy(xp.bincount(mode[good], minlength=len(modes)))
     share = count[count > 0] / max(count.sum(), 1)
     kl = float(np.sum(share * np.log(share * len(modes)))) if count.any() else math.nan
@@ -220,7 +250,7 @@ def jsd(x, y, low, high, bins=50):
         raise ValueError(f"bins: expected low < high and 1 to 2^24 cells, got [{low}, {high}] and {bins}^{d}")
 
     def histogram(a):
-        cell = xp.clip((a - low) * (bins / (high - low)), 0, bins - 1).astype("int64")
+        cell = xp.clip((a.astype(_floating(a)) - low) * (bins / (high - low)), 0, bins - 1).astype("int64")
         index = (cell * xp.asarray(bins ** np.arange(d))).sum(axis=1)
         return xp.bincount(index, minlength=bins ** d) / len(a)
 
@@ -231,50 +261,122 @@ def jsd(x, y, low, high, bins=50):
     return entropy((p + q) / 2) - (entropy(p) + entropy(q)) / 2
 
 
-def _half_distances(x, centres, chunk):
-    """Yield rows, varying, common for one chunk of rows of x after another. For the centres s:
+def _half_distances(x, centres, chunk, variances=()):
+    """Yield (rows, half_nearest, excess) for each block of rows of x. For the centres s:
 
-        |x_i - s_j|^2 / 2 = varying[i, j] + common[i]
+        |x_i - s_j|^2 / 2 = half_nearest[i] + excess[i, j]
 
-    varying (m, k), float32, overwritten by the next chunk   common (m,)
+    half_nearest (m,), float64   excess (m, k), float32, >= 0, overwritten by the next block
 
-    varying alone says which centre is nearest to a row. With u = x - mean and v = s - mean,
+    With u = x - mean and v = s - mean,
 
         |u - v|^2 / 2 = (|v|^2 / 2 - u.v) + |u|^2 / 2
 
-    where the bracket is one matrix product, [u 1] [-v |v|^2/2]^T. Any mean gives the same
-    distances. The mean of the centres keeps u and v small, so that few digits cancel.
+    where the bracket is one matrix product in float32, [u 1] [-v |v|^2/2]^T. Any mean gives the
+    same distances. The mean of the centres keeps u and v small, so that few digits cancel.
+
+    The product's error is at most (d + 8) e with e = 2^-24 (|u| |v| + |v|^2 / 2). It is usually
+    below (4 + sqrt(d) / 4) e. _refine computes again what needs more digits: the pairs that may
+    be nearest, and the pairs whose excess is at most `reach`. reach is 0 unless the usual error
+    divided by one of the variances sigma^2 is more than TOLERANCE nats. The pairs beyond reach
+    have so small a share in the sum of _log_sums that their error does not matter.
     """
     k, d = centres.shape
     chunk = min(chunk or max(1, CHUNK // (k + d + 1)), len(x))
-    mean = centres.mean(axis=0, dtype="float64").astype("float32")
+    step = max(1, BLOCK // max(k, 4 * d))
+    mean = centres.mean(axis=0, dtype="float64").astype(_floating(centres))
     left, right = xp.ones((chunk, d + 1), "float32"), xp.empty((k, d + 1), "float32")
     xp.subtract(mean, centres, out=right[:, :d], casting="same_kind")
-    right[:, d] = _half_squares(right[:, :d])
+    right[:, d] = _half_squares(k, d, lambda rows: right[rows, :d])
+    half_v2 = float(right[:, d].max())
     varying = xp.empty((chunk, k), "float32")
     for i in range(0, len(x), chunk):
-        rows = slice(i, min(i + chunk, len(x)))
-        m = rows.stop - i
-        xp.subtract(x[rows], mean, out=left[:m, :d], casting="same_kind")
+        m = min(chunk, len(x) - i)
+        xp.subtract(x[i:i + m], mean, out=left[:m, :d], casting="same_kind")
         xp.matmul(left[:m], right.T, out=varying[:m])
-        yield rows, varying[:m], _half_squares(left[:m, :d])
+        half_u2 = _half_squares(m, d, lambda rows: left[:m, :d][rows])
+        e = 2 ** -24 * (2 * xp.sqrt(half_u2 * half_v2) + half_v2)
+        usual, reach = (4 + math.sqrt(d) / 4) * e, xp.zeros(m)
+        for variance in variances:
+            excessive = usual / (TOLERANCE * variance)
+            far = variance * xp.log(k * xp.clip(excessive, 1, 1 / TAIL))
+            reach = xp.where(excessive > 1, xp.maximum(reach, far), reach)
+        bound = 2 * (d + 8) * e                                # of a difference of two values
+        float64_does = bool(variances) and float(usual.max()) * 2 ** -29 <= TOLERANCE * min(variances)
+        for j in range(0, m, step):
+            here = slice(j, min(j + step, m))
+            rows, block = slice(i + here.start, i + here.stop), varying[here]
+            yield rows, _refine(block, bound[here], reach[here], float64_does, x[rows], centres, mean), block
 
 
-def _half_squares(a):
-    return xp.einsum("ij,ij->i", a, a) / 2
+def _refine(block, bound, reach, float64_does, x, centres, mean):
+    """Turn a block of `varying` (m, k) into the excess, in place. Returns half_nearest (m,).
+
+    A pair whose value is at most bound + reach (m,) above the least of its row is computed
+    again from x - s, in float64. If such pairs are many, a product in float64 first replaces
+    the whole block. If float64_does, the digits of this product are enough.
+    """
+    block -= block.min(axis=1)[:, None]
+    near = xp.flatnonzero(block <= (bound + reach).astype("float32")[:, None])
+    if len(near) > block.size // 16:
+        half = _half_products(x, centres, mean)
+        half_nearest = half.min(axis=1)
+        half -= half_nearest[:, None]
+        block[...] = half
+        if float64_does:
+            return xp.maximum(half_nearest, 0)              # rounding may leave it below 0
+        near = xp.flatnonzero(half <= (bound * 2 ** -29 + reach)[:, None])
+        del half
+    row, column = near // len(centres), near % len(centres)
+    half = _half_squares(len(near), x.shape[1],
+                         lambda i: xp.subtract(x[row[i]], centres[column[i]], dtype="float64"))
+    half_nearest = xp.full(len(x), math.inf)
+    xp.minimum.at(half_nearest, row, half)
+    block.reshape(-1)[near] = half - half_nearest[row]
+    return half_nearest
+
+
+def _half_products(x, centres, mean):
+    """|x_i - s_j|^2 / 2 (m, k) as in _half_distances, in float64."""
+    k, d = centres.shape
+    u, half = xp.subtract(x, mean, dtype="float64"), xp.empty((len(x), k))
+    step = max(1, BLOCK // 4 // d)
+    for j in range(0, k, step):
+        v = xp.subtract(centres[j:j + step], mean, dtype="float64")
+        half[:, j:j + step] = (v * v).sum(axis=1) / 2 - xp.matmul(u, v.T)
+    half += (u * u).sum(axis=1)[:, None] / 2
+    return half
+
+
+def _half_squares(n, d, rows):
+    """|a_i|^2 / 2 (n,), float64, for the n rows a_i of a matrix. rows(i) gives the slice i."""
+    out, step = xp.empty(n), max(1, BLOCK // 4 // d)
+    for i in range(0, n, step):
+        a = rows(slice(i, i + step))
+        out[i:i + step] = xp.matmul(a[:, None, :], a[:, :, None])[:, 0, 0] / 2
+    return out
 
 
 def _matrices(**named):
-    """The named arrays on the device, checked: finite matrices with rows, all of one width."""
+    """The named arrays on the device, checked: real matrices with rows, all of one width."""
     arrays = {name: xp.asarray(a) for name, a in named.items()}
     width = None
     for name, a in arrays.items():
+        if a.dtype.kind not in "biuf":
+            raise ValueError(f"{name}: expected real numbers, got {a.dtype}")
         if a.ndim != 2 or a.size == 0:
             raise ValueError(f"{name}: expected a matrix with an example in each row, got shape {a.shape}")
         width = width or a.shape[1]
         if a.shape[1] != width:
             first = next(iter(arrays))
             raise ValueError(f"{name}: expected {width} columns, as many as {first} has, got {a.shape[1]}")
-        if not xp.isfinite(a.sum(dtype="float64")):
-            raise ValueError(f"{name}: holds values that are not finite")
+        low, high = float(a.min()), float(a.max())
+        if not -LIMIT <= low <= high <= LIMIT:          # False for nan too
+            limits = f"{-LIMIT:g} to {LIMIT:g}"
+            raise ValueError(f"{name}: expected finite values from {limits}, got {low:g} to {high:g}")
     return arrays.values()
+
+
+def _floating(a):
+    """The smaller of float32 and float64 that holds the values of a's dtype."""
+    return np.result_type(a.dtype, "float32")

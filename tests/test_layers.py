@@ -92,6 +92,40 @@ def test_dropout_keeps_with_its_probability_and_scales_so_that_the_mean_stays(xp
     assert not bool((mask == again).all())
 
 
+@pytest.mark.parametrize("keep", [1e-5, 1e-4, 1e-3, .0123, .1, .5, .8, .9, 1.])
+def test_the_mean_of_dropout_s_mask_is_1_for_small_keeps_too(xp, keep):
+    mask = xp.empty((1000, 20_000), "float32")
+    Dropout(keep).draw(xp.default_rng(1), mask)
+    kept = int(xp.count_nonzero(mask))
+    assert abs(kept - keep * mask.size) <= 5 * math.sqrt(keep * (1 - keep) * mask.size)
+    assert float(mask.max()) == np.float32(1 / keep)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.floats(1e-12, .9997) | st.integers(1, 65000).map(lambda i: i / 65536))
+def test_dropout_s_probability_is_keep_to_a_part_in_5000(keep):
+    class Drawing:                                  # two numbers, a little below and above keep
+        numbers = keep * np.array([1 - 2e-4, 1 + 2e-4])
+
+        def random(self, size):
+            return self.numbers
+
+        def integers(self, high, size, dtype):
+            return (high * self.numbers).astype(dtype)
+
+    mask = np.empty(2)
+    Dropout(keep).draw(Drawing(), mask)
+    np.testing.assert_array_equal(mask, [1 / keep, 0])
+
+
+@pytest.mark.parametrize("keep", [.1, .25, .3, .5, .6, .7, .8, .9, .95, 1.])
+def test_dropout_s_usual_masks_are_16_bits_a_number(keep):
+    mask = np.empty((50, 70), "float32")
+    Dropout(keep).draw(np.random.default_rng(3), mask)
+    bits = np.random.default_rng(3).integers(65536, size=mask.shape, dtype="uint16")
+    np.testing.assert_array_equal(mask, np.float32(1 / keep) * (bits < int(65536 * keep + .5)))
+
+
 @pytest.mark.parametrize("make, words", [
     (lambda: Dropout(0), "Dropout.0.*keep"), (lambda: Dropout(1.5), "keep"),
     (lambda: Maxout(0), "at least one piece"), (lambda: LeakyReLU(1), "slope a"),
