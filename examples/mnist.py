@@ -1,63 +1,118 @@
-"""Train the adversarial nets of Goodfellow et al. 2014 on MNIST, or on rendered digits where MNIST cannot be had.
+"""Train the adversarial nets of Goodfellow et al. 2014 on MNIST, or on rendered digits if MNIST
+is not available.
 
-One folder holds all that a run makes: samples.png (refreshed every epoch), history.csv, checkpoint.npz, and at the end curves.png,
-figure2.png, interpolation.png, training.gif and result.json.
+A run leaves in its folder
+
+    after each epoch    samples.png, history.csv, checkpoint.npz, a frame of the film
+    at the end          curves.png, figure2.png, interpolation.png, training.gif, result.json
 """
 
-import argparse
-
+from npgan import backend as xp
 from npgan.data import digits
+from npgan.divergences import OBJECTIVES
+from npgan.gan import Players
 from npgan.layers import Dropout, Linear, Maxout, ReLU, Sigmoid, he, logit, uniform
-from npgan.optim import Adam, Ramp
+from npgan.net import Net
+from npgan.optim import Adam, Decay, Momentum, Ramp
 from npgan.penalty import R1
 from npgan.priors import Uniform
 from npgan.runs import images, options
+from npgan.runs.fit import fit
+from npgan.runs.images import Preset, Run, parzen_ll, parzen_scores
 
-NOISE = 100
-
-
-def quick(pixels, mean):
-    """Smaller players than the paper's, and instead of dropout a penalty that keeps D smooth: they learn from the first epoch."""
-    G = [Linear(NOISE, 512, he), ReLU(), Linear(512, 512, he), ReLU(), Linear(512, pixels, uniform(.02), logit(mean)), Sigmoid()]
-    D = [Linear(pixels, 480, uniform(.04)), Maxout(3), Linear(160, 480, uniform(.08)), Maxout(3), Linear(160, 1, uniform(.05))]
-    return G, D
+NOISE = 100                     # length of z
 
 
-def quick_optimizer(net, lr, updates):
-    """Both players' rates fall to a tenth over 8 epochs, and stay there."""
-    return Adam(net, Ramp(updates, lr, lr / 10, 8), .5, .99)
+# --- The authors' published configuration -----------------------------------------------------
 
 
-def paper(pixels, mean):
-    """The networks of the authors' published configuration."""
+def paper_networks(pixels, mean):
     r = uniform(.05)
-    G = [Linear(NOISE, 1200, r), ReLU(), Linear(1200, 1200, r), ReLU(), Linear(1200, pixels, r, logit(mean)), Sigmoid()]
+    G = [Linear(NOISE, 1200, r), ReLU(), Linear(1200, 1200, r), ReLU(),
+         Linear(1200, pixels, r, logit(mean)), Sigmoid()]
+    return G, paper_discriminator(pixels, 1200)
+
+
+def paper_discriminator(pixels, n):
+    """Two hidden layers of n / 5 maxout units with 5 pieces each, and dropout. On CIFAR-10 and
+    on faces the paper's D has another n (cifar10.py, faces.py).
+    """
     r = uniform(.005)
-    D = [Dropout(.8), Linear(pixels, 1200, r), Maxout(5), Dropout(.5), Linear(240, 1200, r), Maxout(5), Dropout(.5), Linear(240, 1, r)]
+    return [Dropout(.8), Linear(pixels, n, r), Maxout(5), Dropout(.5),
+            Linear(n // 5, n, r), Maxout(5), Dropout(.5),
+            Linear(n // 5, 1, r)]
+
+
+def paper_optimizer(net, lr, updates, project=None):
+    """The rate is divided by 1.000004 after each update, down to 1e-6. The momentum rises from
+    .5 in the first epoch to .7 in epoch 250.
+    """
+    return Momentum(net, Decay(lr, 1.000004, 1e-6), Ramp(updates, .5, .7, 250), project)
+
+
+# --- Smaller networks, trained in minutes -----------------------------------------------------
+
+
+def quick_networks(pixels, mean):
+    G = [Linear(NOISE, 512, he), ReLU(), Linear(512, 512, he), ReLU(),
+         Linear(512, pixels, uniform(.02), logit(mean)), Sigmoid()]
+    D = [Linear(pixels, 480, uniform(.04)), Maxout(3),
+         Linear(160, 480, uniform(.08)), Maxout(3),
+         Linear(160, 1, uniform(.05))]
     return G, D
 
 
-# The authors' D ascends half of V at rate .1: that is V at .05.
+def quick_optimizer(net, lr, updates, epochs=8):
+    """The rate falls to a tenth over so many epochs, and stays there."""
+    return Adam(net, Ramp(updates, lr, lr / 10, epochs), .5, .99)
+
+
+# The authors' D ascends half of V at the rate .1. That is V at the rate .05.
 PRESETS = {
-    "quick": dict(networks=quick, optimizer=quick_optimizer, penalty=lambda: R1(1), epochs=8, batch_size=64, lr=5e-4, lr_d=5e-4,
-                  average=3000, parzen_every=0, update="algorithm1"),
-    "paper": dict(networks=paper, optimizer=images.paper_optimizer, epochs=250, batch_size=100, lr=.1, lr_d=.05, average=30_000,
-                  parzen_every=10, update="simultaneous"),
+    "quick": Preset(quick_networks, quick_optimizer, epochs=8, batch_size=64, lr=5e-4, lr_d=5e-4,
+                    update="algorithm1", r1=1, average=3000),
+    "paper": Preset(paper_networks, paper_optimizer, epochs=250, batch_size=100, lr=.1, lr_d=.05,
+                    update="simultaneous", average=30_000, parzen_every=10),
 }
 
 
-MNIST = images.Experiment("mnist", PRESETS, digits.load, Uniform(), NOISE, score=images.parzen_ll, scores=images.parzen_scores,
-                              data=("auto", "mnist", "glyphs"))
-
-
-def parser():
-    return images.add_options(argparse.ArgumentParser(description=__doc__), MNIST,
-                              '"auto" (default): MNIST if it is found or can be downloaded, else the rendered digits; '
-                              '"mnist": MNIST or nothing; "glyphs": the rendered digits; or a directory with four IDX files')
+# --- Training ---------------------------------------------------------------------------------
 
 
 def main(args):
-    return images.main(MNIST, vars(args))
+    with Run("mnist", PRESETS, args, Uniform(), parzen_ll, parzen_scores) as run:
+        x = run.load(digits.load).train                                         # (50000, 784), in [0, 1]
+        layers_g, layers_d = run.preset.networks(x.shape[1], x.mean(axis=0))
+        train(run, layers_g, layers_d)
+    return run.status
+
+
+def train(run, layers_g, layers_d):
+    """Train G and D, and write what a run leaves. cifar10.py and faces.py call this function
+    too.
+    """
+    settings, preset = run.settings, run.preset
+    G = Net(layers_g, settings.dtype, seed=2 * settings.seed)
+    D = Net(layers_d, settings.dtype, seed=2 * settings.seed + 1)
+    players = Players(G, D, settings.batch_size, OBJECTIVES[settings.objective], settings.generator_loss,
+                      penalty=R1(preset.r1) if preset.r1 else None)
+    sgd_d = preset.optimizer(D, settings.lr_d, run.per_epoch * settings.k)
+    sgd_g = preset.optimizer(G, settings.lr, run.per_epoch)
+    state = run.start(sgd_g, sgd_d)                 # if --resume: from checkpoint.npz
+
+    x = xp.asarray(run.images.train.reshape(-1, *D.shapes[0]), settings.dtype)
+    for state in fit(players, x, run.prior, sgd_d, sgd_g, state,                # Algorithm 1: gan.train
+                     seed=settings.seed, epochs=run.epochs, iterations=settings.iterations,
+                     k=settings.k, update=settings.update, quiet=run.quiet):
+        run.save(state)                             # after each epoch: samples.png, checkpoint.npz, ...
+    run.finish(state)                               # figure2.png, training.gif, the scores, ...
+
+
+def parser():
+    return images.parser(
+        __doc__, "mnist", PRESETS, known=("auto", "mnist", "glyphs"),
+        data='"auto" (default): MNIST if it is found or can be downloaded, else the rendered digits; '
+             '"mnist": MNIST or nothing; "glyphs": the rendered digits; or a directory with four IDX files')
 
 
 if __name__ == "__main__":

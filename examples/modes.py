@@ -1,12 +1,17 @@
-"""How many modes does a generator find? The ring of 8 and the grid of 25 Gaussians, by the published protocol, over many seeds.
+"""Count the modes that a generator finds, on the ring of 8 and the grid of 25 Gaussians.
 
-Writes modes.md (the table, beside the published rows), modes.png (2,500 samples of the first seed) and one JSON file per data set,
-after each seed: --resume goes on from there.
+Each data set is learned with several seeds and judged by the published protocol (metrics.py).
+The run writes
+
+    modes.md                the table: our row below the published rows
+    modes.png               2,500 samples of seed 0 over the data
+    ring.json, grid.json    the results of the seeds so far: --resume goes on from there
 """
 
 import json
 import os
 import time
+from functools import partial
 
 import numpy as np
 
@@ -22,13 +27,15 @@ from npgan.penalty import R1
 from npgan.priors import Normal
 from npgan.runs import checkpoint, fit, options, parallel, plots
 
-WIDTH, HIDDEN, NOISE, M, SAMPLES = 128, 3, 2, 128, 2500     # both players' hidden units and layers, z's size, minibatch, samples judged
-LR_G, LR_D = .002, .004                                     # of Adam, constant in the first half, then falling linearly to 0
+M, WIDTH = 128, 128             # examples in a minibatch, units in a hidden layer
+SAMPLES = 2500                  # judged at the end of a training
+LR_G, LR_D = .002, .004         # of Adam, each with a LinearDecay
 
-# scale: the players see x / scale; R1's gamma is in its units
-SETTINGS = {"ring": dict(iterations=10_000, scale=1., gamma=.02), "grid": dict(iterations=24_000, scale=2., gamma=.01)}
+# The players see x / scale, and gamma is in these units.
+SETTINGS = {"ring": dict(iterations=10_000, scale=1., gamma=.02),
+            "grid": dict(iterations=24_000, scale=2., gamma=.01)}
 
-PUBLISHED = {       # modes, % high quality, of the ring; the same and reverse KL of the grid: mean (+- standard error)
+PUBLISHED = {       # ring: modes, % high quality; grid: the same, reverse KL. Mean (± standard error)
     "GAN (VEEGAN paper)": ("1", "99.3", "3.3", ".5", ""),
     "Unrolled GAN": ("7.6", "35.6", "23.6", "16", ""),
     "VEEGAN": ("8", "52.9", "24.6", "40", ""),
@@ -53,119 +60,158 @@ def parser():
     return p
 
 
-def play(job):
-    """One seed's whole training: its coverage, its time and its samples. FloatingPointError where a value is not finite."""
-    data, seed, iterations, scale, gamma, pack, sigma, objective, loss = job
-    toys, begun = getattr(toy, data)(), time.perf_counter()
-    noise, layers = Noise(sigma), {}
-    for player, n, unit in (("G", NOISE, ReLU), ("D", 2 * pack, LeakyReLU)):
-        layers[player] = []
-        for _ in range(HIDDEN):
-            layers[player] += [Linear(n, WIDTH, he), unit()]
-            n = WIDTH
-    G = Net([*layers["G"], Linear(WIDTH, 2, he)], seed=2 * seed)
-    D = Net([*[noise] * (sigma > 0), *layers["D"], Linear(WIDTH, 1, he)], seed=2 * seed + 1)
-    p = Players(G, D, M, OBJECTIVES[objective], loss, pack, R1(gamma) if gamma else None)
-    sgd_g, sgd_d = (Adam(net, LinearDecay(lr, iterations), .5, .99) for net, lr in ((G, LR_G), (D, LR_D)))
-    examples = toy.endless(xp.asarray(toys.sample(100_000, (seed, 1)) / np.float32(scale)), M, seed)
-    for record in fit.silently(train(p, examples, Normal(), sgd_d, sgd_g, xp.default_rng(seed), iterations)):
-        noise.sigma = sigma * max(0, 1 - 2 * (record.iteration + 1) / iterations)
-        if (record.iteration + 1) % 1000 == 0 or record.iteration + 1 == iterations:            # reading waits for the device
-            fit.read([record], 0, f"{data}, seed {seed}")
-    z = np.random.default_rng((seed, 2)).standard_normal((SAMPLES, NOISE)).astype("float32")
+def learn(settings, job):
+    """Train one pair of players. Returns a row of the result, and samples (SAMPLES, 2).
+
+    settings: those of each data set     job: (name of the data, seed)
+    Raises FloatingPointError if a value is not finite.
+    """
+    name, seed = job
+    settings, data, begun = settings[name], getattr(toy, name)(), time.perf_counter()
+    iterations, scale, pack = settings["iterations"], settings["scale"], settings["pack"]
+    noise = Noise(settings["noise"])
+    G = Net([Linear(2, WIDTH, he), ReLU(), Linear(WIDTH, WIDTH, he), ReLU(),
+             Linear(WIDTH, WIDTH, he), ReLU(), Linear(WIDTH, 2, he)], seed=2 * seed)
+    D = Net([*([noise] if noise.sigma else []),
+             Linear(2 * pack, WIDTH, he), LeakyReLU(), Linear(WIDTH, WIDTH, he), LeakyReLU(),
+             Linear(WIDTH, WIDTH, he), LeakyReLU(), Linear(WIDTH, 1, he)], seed=2 * seed + 1)
+    players = Players(G, D, M, OBJECTIVES[settings["objective"]], settings["generator_loss"], pack,
+                      R1(settings["gamma"]) if settings["gamma"] else None)
+    sgd_d = Adam(D, LinearDecay(LR_D, iterations), b1=.5, b2=.99)
+    sgd_g = Adam(G, LinearDecay(LR_G, iterations), b1=.5, b2=.99)
+    examples = toy.endless(xp.asarray(data.sample(100_000, (seed, 1)) / np.float32(scale)), M, seed)
+
+    records = train(players, examples, Normal(), sgd_d, sgd_g, xp.default_rng(seed), iterations)
+    for record in fit.silently(records):
+        done = record.iteration + 1
+        noise.sigma = settings["noise"] * max(0, 1 - 2 * done / iterations)
+        if done % 1000 == 0 or done == iterations:          # reading waits for the device
+            fit.read([record], 0, f"{name}, seed {seed}")
+    z = np.random.default_rng((seed, 2)).standard_normal((SAMPLES, 2)).astype("float32")
     samples = xp.asnumpy(G(xp.asarray(z))) * np.float32(scale)
-    result = metrics.coverage(samples, toys.modes, toys.sd)._asdict()
-    return {"data": data, "seed": seed, **result, "seconds": time.perf_counter() - begun}, samples
+    coverage = metrics.coverage(samples, data.modes, data.sd)._asdict()
+    return {"data": name, "seed": seed, **coverage, "seconds": time.perf_counter() - begun}, samples
 
 
 def main(args):
     if M % args.pack:
-        raise ValueError(f"--pack {args.pack}: m = {M} examples do not make packs of that size; take a divisor")
+        raise ValueError(f"--pack {args.pack}: m = {M} examples do not make packs of that size; "
+                         "take a divisor")
     out = options.folder(args.out)
     names = [args.data] if args.data else list(SETTINGS)
-    settings = {name: SETTINGS[name] | {key: getattr(args, key) for key in ("iterations", "gamma") if getattr(args, key) is not None}
-                | {key: getattr(args, key) for key in ("pack", "noise", "objective", "generator_loss")} for name in names}
-    rows = {name: earlier(out, name, settings[name]) if args.resume else [] for name in names}
-    jobs = [(name, seed, *settings[name].values()) for seed in range(args.seeds) for name in names
-            if seed not in [row["seed"] for row in rows[name]]]
-    workers = parallel.workers(args.workers, jobs)
-    print(f"{' and '.join(names)}: {len(jobs)} runs on {xp.name()}, {workers} at once")
-    from tqdm import tqdm
+    settings = {name: settings_of(name, args) for name in names}
+    rows = {name: kept_rows(out, name, settings[name]) if args.resume else [] for name in names}
+    kept = [(name, row["seed"]) for name in names for row in rows[name]]
+    jobs = [(name, seed) for seed in range(args.seeds) for name in names if (name, seed) not in kept]
+    workers = parallel.worker_count(args.workers, jobs)
+    print(f"{' and '.join(names)}: {len(jobs)} trainings on {xp.name()}, {workers} at once")
     try:
-        with tqdm(total=len(jobs), unit="run", disable=args.quiet, dynamic_ncols=True) as bar:
-            for _, (row, samples) in parallel.each(play, jobs, workers):
-                name = row["data"]
+        with fit.progress_bar(0, len(jobs), args.quiet, "training") as bar:
+            for (name, seed), (row, samples) in parallel.each(partial(learn, settings), jobs, workers):
                 rows[name] = sorted([*rows[name], row], key=lambda row: row["seed"])
-                if row["seed"] == 0:
-                    with checkpoint.replacing(os.path.join(out, f"{name}.npy")) as temporary:
-                        np.save(temporary, samples)
-                checkpoint.write(os.path.join(out, f"{name}.json"), json.dumps({"settings": settings[name], "rows": rows[name]}, indent=1))
+                save(out, name, settings[name], rows[name], samples if seed == 0 else None)
                 bar.update()
-                tqdm.write(f"{name}, seed {row['seed']}: {row['modes']} modes, {100 * row['high_quality']:.1f} % high quality, "
-                           f"reverse KL {row['reverse_kl']:.3f}, {row['seconds']:.0f} s")
+                bar.write(f"{name}, seed {seed}: {summary(row)}, reverse KL {row['reverse_kl']:.3f}, "
+                          f"{row['seconds']:.0f} s")
     except KeyboardInterrupt:
-        print(f"Interrupted. What is done is kept: the same command with --resume goes on from {out}")
+        print("Interrupted. The complete seeds are saved: the same command with --resume goes on "
+              f"from {out}")
         return 130
     finish(out, {name: rows[name] for name in names if rows[name]}, settings)
     return 0
 
 
-def earlier(out, name, settings):
-    """The rows that the folder holds. ValueError if they were made with other settings, or are not this example's."""
+def settings_of(name, args):
+    """The settings of a data set: its own, and those of the command line."""
+    changed = {key: getattr(args, key) for key in ("iterations", "gamma") if getattr(args, key) is not None}
+    return {**SETTINGS[name], **changed, "pack": args.pack, "noise": args.noise,
+            "objective": args.objective, "generator_loss": args.generator_loss}
+
+
+def kept_rows(out, name, settings):
+    """The rows that the folder has. Raises ValueError if they were made with other settings."""
     path = os.path.join(out, f"{name}.json")
     if not os.path.exists(path):
         return []
     try:
         with open(path) as f:
             kept = json.load(f)
-        rows, made = kept["rows"], kept["settings"]
+        rows, made_with = kept["rows"], kept["settings"]
     except (ValueError, KeyError, TypeError) as e:
-        raise ValueError(f"--resume: {path} is not a result of this example, or a damaged one ({e}); move it away") from e
-    if made != settings:
-        raise ValueError(f"--resume: {path} was made with {made}, not with {settings}: give the same options, or another --out")
+        raise ValueError(f"--resume: {path} is not a result of this example, or a damaged one ({e}); "
+                         "move it away") from e
+    if made_with != settings:
+        raise ValueError(f"--resume: {path} was made with {made_with}, not with {settings}: "
+                         "give the same options, or another --out")
     return rows
 
 
+def save(out, name, settings, rows, samples):
+    if samples is not None:
+        with checkpoint.replacing(os.path.join(out, f"{name}.npy")) as temporary:
+            np.save(temporary, samples)
+    text = json.dumps({"settings": settings, "rows": rows}, indent=1)
+    checkpoint.write(os.path.join(out, f"{name}.json"), text)
+
+
+# --- The table and the picture ----------------------------------------------------------------
+
+
 def finish(out, rows, settings):
-    """The table and the picture."""
-    def mean(values, digits, percent=1):
-        values = percent * np.array(values, float)
-        se = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
-        return f"{values.mean():.{digits}f} ± {se:.{digits}f}" if len(values) > 1 else f"{values.mean():.{digits}f}"
-
-    def cells(name):
-        if name not in rows:
-            return ("", "") if name == "ring" else ("", "", "")
-        column = {key: [row[key] for row in rows[name]] for key in ("modes", "high_quality", "reverse_kl")}
-        kl = (mean(column["reverse_kl"], 3),) if name == "grid" else ()
-        return mean(column["modes"], 2), mean(column["high_quality"], 1, 100), *kl
-
-    n = max(map(len, rows.values()))
-    table = [("", "ring: modes", "% high quality", "grid: modes", "% high quality", "reverse KL"), ("---",) * 6,
-             *((name, *values) for name, values in PUBLISHED.items()),
-             (f"npgan, {n} seed{'s' * (n > 1)}", *cells("ring"), *cells("grid"))]
-    text = "\n".join(f"| {' | '.join(row)} |" for row in table)
+    text = table(rows)
     checkpoint.write(os.path.join(out, "modes.md"), text + "\n")
     print(text)
     for name in rows:
-        seconds = [row["seconds"] for row in rows[name]]
-        print(f"{name}: {settings[name]}; {np.median(seconds):.0f} s a run (median)")
+        seconds = np.median([row["seconds"] for row in rows[name]])
+        print(f"{name}: {settings[name]}; {seconds:.0f} s a training (median)")
+    files = ["modes.md", *(f"{name}.json" for name in rows)]
+    if picture(out, rows):
+        files.append("modes.png")
+    print(f"{out}: {' '.join(files)}")
 
+
+def summary(row):
+    return f"{row['modes']} modes, {100 * row['high_quality']:.1f} % high quality"
+
+
+def table(rows):
+    """In Markdown: the published results, and below them ours."""
+    def ours(name, key, digits, factor=1):
+        """Mean ± standard error over the seeds."""
+        values = [factor * row[key] for row in rows.get(name, [])]
+        if not values:
+            return ""
+        text = f"{np.mean(values):.{digits}f}"
+        if len(values) > 1:
+            text += f" ± {np.std(values, ddof=1) / np.sqrt(len(values)):.{digits}f}"
+        return text
+
+    n = max(map(len, rows.values()))
+    lines = [("", "ring: modes", "% high quality", "grid: modes", "% high quality", "reverse KL"),
+             ("---",) * 6,
+             *((name, *values) for name, values in PUBLISHED.items()),
+             ("npgan, 1 seed" if n == 1 else f"npgan, {n} seeds",
+              ours("ring", "modes", 2), ours("ring", "high_quality", 1, 100),
+              ours("grid", "modes", 2), ours("grid", "high_quality", 1, 100), ours("grid", "reverse_kl", 3))]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def picture(out, rows):
+    """modes.png: the samples of seed 0 over the data. Returns whether there are any."""
     from matplotlib.figure import Figure
-    pictures = [name for name in rows if os.path.exists(os.path.join(out, f"{name}.npy"))]
-    if pictures:
-        fig = Figure((5.2 * len(pictures), 5.4), layout="constrained")
-        for axis, name in zip(np.ravel(fig.subplots(1, len(pictures))), pictures):              # of seed 0
-            data, samples = getattr(toy, name)(), np.load(os.path.join(out, f"{name}.npy"))
-            real = data.sample(SAMPLES, 0)
-            axis.plot(*real.T, ".", color="tab:orange", ms=2, alpha=.6, label="data")
-            axis.plot(*samples.T, ".", color="tab:blue", ms=1.5, alpha=.6, label="generated")
-            first = rows[name][0]
-            axis.set_title(f"{name}: {first['modes']} modes, {100 * first['high_quality']:.1f} % high quality", fontsize=10)
-            axis.set(xlim=data.extent, ylim=data.extent, aspect="equal", xlabel="x_1", ylabel="x_2")
-            axis.legend(loc="upper right", fontsize=8, markerscale=5)
-        plots.save(os.path.join(out, "modes.png"), fig)
-    print(f"{out}: modes.md{' modes.png' * bool(pictures)} {' '.join(f'{name}.json' for name in rows)}")
+    names = [name for name in rows if os.path.exists(os.path.join(out, f"{name}.npy"))]
+    if not names:
+        return False
+    fig = Figure((5.2 * len(names), 5.4), layout="constrained")
+    for axis, name in zip(np.ravel(fig.subplots(1, len(names))), names):
+        data, samples = getattr(toy, name)(), np.load(os.path.join(out, f"{name}.npy"))
+        axis.plot(*data.sample(SAMPLES, 0).T, ".", color="tab:orange", ms=2, alpha=.6, label="data")
+        axis.plot(*samples.T, ".", color="tab:blue", ms=1.5, alpha=.6, label="generated")
+        axis.set_title(f"{name}: {summary(rows[name][0])}", fontsize=10)
+        axis.set(xlim=data.extent, ylim=data.extent, aspect="equal", xlabel="x_1", ylabel="x_2")
+        axis.legend(loc="upper right", fontsize=8, markerscale=5)
+    plots.save(os.path.join(out, "modes.png"), fig)
+    return True
 
 
 if __name__ == "__main__":

@@ -1,13 +1,18 @@
-"""Figures 1 to 3 of Arjovsky and Bottou 2017, "Towards principled methods for training generative adversarial networks".
+"""Figures 1 to 3 of "Towards principled methods for training generative adversarial networks"
+(Arjovsky and Bottou 2017).
 
-A GAN is trained for 1, 10 and 25 epochs. Each of these generators is then frozen, and a new D learns, from nothing, to tell its examples
-from the data. Against the iterations of that D, on examples that it was not trained on:
+A GAN trains for 1, 10 and 25 epochs, and each of these generators is frozen. Against each of
+them a new D learns from nothing. The run draws three figures against the iterations of this D.
+All values are from examples on which D was not trained:
 
-    discriminator.png    Figure 1: D's cost, -V, and its accuracy
-    minimax.png          Figure 2: |grad_theta_g E log(1 - D(G(z)))|, which vanishes as D becomes perfect: the better G, the later
-    nonsaturating.png    Figure 3: |grad_theta_g E -log D(G(z))|, which grows, and scatters more and more from minibatch to minibatch
+    discriminator.png    Figure 1: D's cost -V, and its accuracy
+    minimax.png          Figure 2: |grad_theta_g E log(1 - D(G(z)))|. It vanishes as D becomes
+                         perfect, and later for a better G
+    nonsaturating.png    Figure 3: |grad_theta_g E -log D(G(z))|. It grows, and differs more and
+                         more from minibatch to minibatch
 
-On the left as in the paper; on the right with its remedy (section 3): the new D sees everything through noise, and so does G's gradient.
+The left half of each figure is as in the paper. The right half has the paper's remedy (section
+3): noise on the inputs of the new D, so G's gradient passes through the noise too.
 """
 
 import json
@@ -16,30 +21,31 @@ import time
 import zlib
 
 import numpy as np
+from mnist import paper_networks, paper_optimizer
 
 from npgan import backend as xp
 from npgan.data import digits, toy
 from npgan.gan import Players, discriminator_gradient, generator_backward, norm, sample_noise
-from npgan.layers import Dropout, Linear, Maxout, Noise, ReLU, Sigmoid, he, logit, uniform
+from npgan.layers import Linear, Maxout, Noise, ReLU, he
 from npgan.net import Net
 from npgan.optim import Adam, LinearDecay
 from npgan.priors import Uniform
 from npgan.runs import checkpoint, fit, options, plots
-from npgan.runs.images import paper_optimizer
 
-M, M_NEW = 100, 500                     # examples in a minibatch, of the GAN and of the new D, which is to become perfect
-BATCHES, MOMENTS = 10, 50               # minibatches looked at, at not quite so many moments of D's training
-LR_NEW = 1e-3                           # of Adam, the new D's
-SEEN = ("cost", "accuracy", "minimax", "non-saturating")
+M, M_NEW = 100, 500             # examples in a minibatch, of the GAN and of the new D
+BATCHES, MOMENTS = 10, 50       # minibatches looked at, at somewhat fewer moments of D's training
+LR_NEW = 1e-3                   # of Adam for the new D, with a LinearDecay: a constant rate makes D jump
+CURVES = ("cost", "accuracy", "minimax", "non-saturating")      # what `look` returns
 
 
 def parser():
     p = options.parser(__doc__)
-    p.add_argument("--data", default="auto", metavar="WHAT", help='"auto" (default): MNIST if it is found or can be downloaded, else the '
-                   'rendered digits; "mnist": MNIST or nothing; "glyphs": the rendered digits; "ring": 8 Gaussians in the plane; '
-                   "or a directory with four IDX files")
+    p.add_argument("--data", default="auto", metavar="WHAT",
+                   help='"auto" (default): MNIST if it is found or can be downloaded, else the rendered '
+                        'digits; "mnist": MNIST or nothing; "glyphs": the rendered digits; "ring": '
+                        "8 Gaussians in the plane; or a directory with four IDX files")
     p.add_argument("--epochs", type=options.integer(1), nargs="+", default=[1, 10, 25], metavar="N",
-                   help="of the GAN, before G is frozen (default 1 10 25)")
+                   help="epochs of the GAN after which G is frozen (default 1 10 25)")
     p.add_argument("--noise", type=options.positive, metavar="SIGMA",
                    help="standard deviation of the noise on D's inputs (default: images 2, ring .2)")
     options.add(p, "--iterations", default=1000, help="iterations of each new D (default 1000)")
@@ -56,164 +62,207 @@ def load(what):
     return label, images.train, images.valid
 
 
+# --- The GAN, and the new D -------------------------------------------------------------------
+
+
 def players(x, seed):
-    """G and D and their optimizers: of images the 2014 paper's for MNIST, from 100 numbers; in the plane smaller ones, from 2, and Adam."""
-    n, G, D = x.shape[1], (seed, 0), (seed, 1)
+    """G, D, their optimizers: those of the 2014 paper on images, smaller ones in the plane."""
+    n = x.shape[1]
     if n == 2:
-        G, D = Net([Linear(2, 128, he), ReLU(), Linear(128, 128, he), ReLU(), Linear(128, 2)], seed=G), discriminator(2, D)
+        G = Net([Linear(2, 128, he), ReLU(), Linear(128, 128, he), ReLU(), Linear(128, 2)], seed=(seed, 0))
+        D = discriminator(2, (seed, 1))
         return G, D, Adam(G, 1e-3, .5), Adam(D, 2e-4, .5)
-    r = uniform(.05)
-    G = Net([Linear(100, 1200, r), ReLU(), Linear(1200, 1200, r), ReLU(), Linear(1200, n, r, logit(x.mean(axis=0))), Sigmoid()], seed=G)
-    r = uniform(.005)
-    D = Net([Dropout(.8), Linear(n, 1200, r), Maxout(5), Dropout(.5), Linear(240, 1200, r), Maxout(5), Dropout(.5), Linear(240, 1, r)],
-            seed=D)
-    return G, D, *(paper_optimizer(net, lr, len(x) // M) for net, lr in ((G, .1), (D, .05)))
+    G, D = paper_networks(n, x.mean(axis=0))
+    G, D = Net(G, seed=(seed, 0)), Net(D, seed=(seed, 1))
+    updates = len(x) // M
+    return G, D, paper_optimizer(G, .1, updates), paper_optimizer(D, .05, updates)
 
 
 def discriminator(n, seed, first=()):
-    """The new D: two layers of maxout units; `first` is what comes before them."""
+    """The new D: two layers of maxout units, after the layers `first`."""
     units = 64 if n == 2 else 160
-    return Net([*first, Linear(n, 3 * units), Maxout(3), Linear(units, 3 * units), Maxout(3), Linear(units, 1)], seed=seed)
+    return Net([*first, Linear(n, 3 * units), Maxout(3), Linear(units, 3 * units), Maxout(3),
+                Linear(units, 1)], seed=seed)
 
 
-def generators(x, prior, seed, epochs, out, data, resume, quiet):
-    """Algorithm 1; generator-N.npz for each N of `epochs`. To resume is to go on from GAN.npz."""
-    G, D, sgd_g, sgd_d = players(x, seed)
-    path, state = os.path.join(out, "GAN.npz"), fit.State()
-    if resume and os.path.exists(path):
-        ours(path, data, seed)
+def train_gan(x, prior, args, data):
+    """Train the GAN. Saves GAN.npz, and generator-N.npz for each N of --epochs.
+
+    data: a number that stands for the data in the checkpoints. --resume goes on from GAN.npz.
+    """
+    G, D, sgd_g, sgd_d = players(x, args.seed)
+    path, state = os.path.join(args.out, "GAN.npz"), fit.State()
+    if args.resume and os.path.exists(path):
+        check(path, data, args.seed)
         state = fit.State.of(path, checkpoint.restore(path, sgd_g, sgd_d)["state"])
-        for n in epochs:
-            if n <= state.epoch and not os.path.exists(frozen(out, n)):
-                raise ValueError(f"--epochs {n}: the GAN in {out} is past it, at epoch {state.epoch}, and kept none; leave --resume out")
+        for n in args.epochs:
+            if n <= state.epoch and not os.path.exists(frozen(args.out, n)):
+                raise ValueError(f"--epochs {n}: the GAN in {args.out} is past it, at epoch {state.epoch}, "
+                                 "and kept none; leave --resume out")
             if n <= state.epoch:
-                ours(frozen(out, n), data, seed)
-    for state in fit.fit(Players(G, D, M), xp.asarray(x), prior, sgd_d, sgd_g, state, seed=seed, epochs=max(epochs),
-                         update="algorithm1" if x.shape[1] == 2 else "simultaneous", quiet=quiet):
-        about = {"data": data, "seed": seed, "state": {**vars(state), "interrupted": False}}
-        if state.epoch in epochs and not state.iteration:
-            checkpoint.save(frozen(out, state.epoch), sgd_g, sgd_d, about)
+                check(frozen(args.out, n), data, args.seed)
+    update = "algorithm1" if x.shape[1] == 2 else "simultaneous"
+    for state in fit.fit(Players(G, D, M), xp.asarray(x), prior, sgd_d, sgd_g, state, seed=args.seed,
+                         epochs=max(args.epochs), update=update, quiet=args.quiet):
+        about = {"data": data, "seed": args.seed, "state": state.saved()}
+        if state.epoch in args.epochs and not state.iteration:
+            checkpoint.save(frozen(args.out, state.epoch), sgd_g, sgd_d, about)
         checkpoint.save(path, sgd_g, sgd_d, about)
         if state.interrupted:
             raise KeyboardInterrupt
 
 
 def frozen(out, n):
+    """The file of the generator after n epochs."""
     return os.path.join(out, f"generator-{n}.npz")
 
 
-def ours(path, data, seed):
-    about, _ = checkpoint.read(path)
+def check(path, data, seed):
+    """Raises ValueError if the checkpoint was made on other data or from another seed."""
+    about, _ = checkpoint.read(path, arrays=False)
     if (about.get("data"), about.get("seed")) != (data, seed):
-        raise ValueError(f"--resume: {path} was made on other data or with another --seed; name another folder with --out")
+        raise ValueError(f"--resume: {path} was made on other data or with another --seed; "
+                         "name another folder with --out")
 
 
-def duel(p, x, unseen, prior, seed, iterations):
-    """D learns, G does not. Yields (iteration, what `look` sees) at moments that are dense at the start."""
-    sgd_d = Adam(p.D, LinearDecay(LR_NEW, iterations))                  # constant to the end, D leaps now and then
-    rng, other = xp.default_rng(seed, 1), xp.default_rng(seed, 2)
-    examples, unseen = toy.endless(x, p.m, seed), toy.endless(unseen, p.m, seed)
+def train_new_discriminator(players, x, unseen, prior, seed, iterations):
+    """Train D against the frozen G. Yields (iteration, what `look` returns) at some iterations,
+    most of them early.
+    """
+    sgd_d = Adam(players.D, LinearDecay(LR_NEW, iterations))
+    rng, rng_look = xp.default_rng(seed, 1), xp.default_rng(seed, 2)
+    examples, unseen = toy.endless(x, players.m, seed), toy.endless(unseen, players.m, seed)
     moments = {0, *np.geomspace(1, iterations, MOMENTS).round().astype(int).tolist()}
     for i in range(iterations + 1):
         if i in moments:
-            yield i, look(p, unseen, prior, other)
-        z = sample_noise(p, prior, rng)
-        p.draw_masks_d(rng)
-        discriminator_gradient(p, next(examples), z)
+            yield i, look(players, unseen, prior, rng_look)
+        z = sample_noise(players, prior, rng)
+        players.draw_masks_d(rng)
+        discriminator_gradient(players, next(examples), z)
         sgd_d.ascend()
 
 
-def look(p, examples, prior, rng):
-    """-V, D's accuracy and |grad_theta_g J|, of both losses J, on fresh minibatches: (BATCHES, 4), on the device. Nothing is updated."""
+def look(players, examples, prior, rng):
+    """-V, D's accuracy and |grad_theta_g J| of both losses J on BATCHES fresh minibatches,
+    (BATCHES, 4) on the device. Nothing is updated.
+    """
     rows = []
     for _ in range(BATCHES):
-        z = sample_noise(p, prior, rng)
-        p.draw_masks_d(rng)
-        V, _, _ = discriminator_gradient(p, next(examples), z)
-        right = xp.stack([p.tape_real.x[-1] > 0, p.tape_fake.x[-1] < 0]).mean(dtype=V.dtype)          # D > 1/2, D < 1/2
+        z = sample_noise(players, prior, rng)
+        players.draw_masks_d(rng)
+        V, _, _ = discriminator_gradient(players, next(examples), z)
+        right = xp.stack([players.tape_real.x[-1] > 0, players.tape_fake.x[-1] < 0])    # D > 1/2, D < 1/2
         norms = []
-        for p.generator_loss in ("minimax", "non-saturating"):
-            generator_backward(p)
-            norms.append(norm(p.G.grad.astype("float64")))                                  # float32 has no square of 1e-20
-        rows.append(xp.stack([-V, right, *norms]))
+        for players.generator_loss in ("minimax", "non-saturating"):
+            generator_backward(players)
+            norms.append(norm(players.G.grad.astype("float64")))        # float32 has no square of 1e-20
+        rows.append(xp.stack([-V, right.mean(dtype=V.dtype), *norms]))
     return xp.stack(rows)
 
 
+# --- The run ----------------------------------------------------------------------------------
+
+
 def main(args):
-    out = options.folder(args.out)
+    args.out, args.epochs = options.folder(args.out), sorted(set(args.epochs))
     name, x, unseen = load(args.data)
     if min(len(x), len(unseen)) < M:
-        raise ValueError(f"--data {args.data}: {len(x)} examples to train on and {len(unseen)} to look at, but a minibatch is {M}")
+        raise ValueError(f"--data {args.data}: {len(x)} examples to train on and {len(unseen)} to look at, "
+                         f"but a minibatch is {M}")
+    if args.noise is None:
+        args.noise = .2 if x.shape[1] == 2 else 2.
     try:
-        return play(args, out, name, x, unseen)
+        run(args, name, x, unseen)
     except KeyboardInterrupt:
-        print(f"Interrupted. What is complete is kept: the same command with --resume goes on from {out}")
+        print("Interrupted. What is complete is kept: the same command with --resume goes on "
+              f"from {args.out}")
         return 130
-
-
-def play(args, out, name, x, unseen):
-    from tqdm import tqdm
-    seed, iterations, resume, quiet = (getattr(args, key) for key in ("seed", "iterations", "resume", "quiet"))
-    epochs, sigma, prior = sorted(set(args.epochs)), args.noise or (.2 if x.shape[1] == 2 else 2.), Uniform()
-    m = min(M_NEW, len(x), len(unseen))
-    settings = {"data": zlib.crc32(x.tobytes()), "seed": seed, "iterations": iterations, "batch_size": m}
-    path, begun = os.path.join(out, "curves.json"), time.perf_counter()
-    curves = earlier(path, settings) if resume else {}
-    print(f"{name} on {xp.name()}: a GAN of {max(epochs)} epochs of {len(x) // M} iterations, then {2 * len(epochs)} new Ds, "
-          f"{iterations} iterations each, against the G of epoch {', '.join(map(str, epochs))}")
-    generators(x, prior, seed, epochs, out, settings["data"], resume, quiet)
-    x, unseen = xp.asarray(x), xp.asarray(unseen)
-    wanted = [(n, s) for s in (0., sigma) for n in epochs]
-    missing = [key for key in wanted if key not in curves]
-    with tqdm(total=len(missing) * iterations, unit="it", disable=quiet, dynamic_ncols=True) as bar:
-        for k, (n, s) in enumerate(missing):
-            G, _ = checkpoint.load(frozen(out, n))
-            p = Players(G, discriminator(x.shape[1], (seed, 2), [Noise(s)] * (s > 0)), m)
-            moments, seen = [], []
-            for i, values in fit.silently(duel(p, x, unseen, prior, seed, iterations)):
-                moments.append(i)
-                seen.append(xp.asnumpy(values))
-                if not np.isfinite(seen[-1]).all():
-                    raise FloatingPointError(f"G of epoch {n}, noise {s:g}: the new D's iteration {i} is not finite; take another --seed")
-                bar.update(k * iterations + i - bar.n)
-            curves[n, s] = {**settings, "epochs": n, "noise": s, "iteration": moments,
-                            **{what: values.tolist() for what, values in zip(SEEN, np.moveaxis(seen, -1, 0).astype(float))}}
-            checkpoint.write(path, json.dumps(list(curves.values())))
-    finish(out, name, [curves[key] for key in wanted], sigma, {
-        "data": name, "backend": xp.name(), "seed": seed, "iterations": iterations, "batch_size": m, "minibatches_looked_at": BATCHES,
-        "noise": sigma, "seconds": time.perf_counter() - begun})
     return 0
 
 
-def earlier(path, settings):
-    """The complete curves of the folder that were drawn with these settings, {(epochs, noise): curve}."""
+def run(args, name, x, unseen):
+    epochs, iterations, prior = args.epochs, args.iterations, Uniform()
+    m, begun = min(M_NEW, len(x), len(unseen)), time.perf_counter()
+    settings = {"data": zlib.crc32(x.tobytes()), "seed": args.seed, "iterations": iterations, "batch_size": m}
+    path = os.path.join(args.out, "curves.json")
+    curves = kept_curves(path, settings) if args.resume else {}
+    print(f"{name} on {xp.name()}: a GAN of {max(epochs)} epochs of {len(x) // M} iterations, "
+          f"then {2 * len(epochs)} new Ds, {iterations} iterations each, "
+          f"against the G of epoch {', '.join(map(str, epochs))}")
+    train_gan(x, prior, args, settings["data"])
+
+    x, unseen = xp.asarray(x), xp.asarray(unseen)
+    wanted = [(n, sigma) for sigma in (0., args.noise) for n in epochs]
+    missing = [key for key in wanted if key not in curves]
+    with fit.progress_bar(0, len(missing) * iterations, args.quiet) as bar:
+        for n, sigma in missing:
+            G, _ = checkpoint.load(frozen(args.out, n))
+            D = discriminator(x.shape[1], (args.seed, 2), [Noise(sigma)] if sigma else [])
+            training = train_new_discriminator(Players(G, D, m), x, unseen, prior, args.seed, iterations)
+            moments, values = watched(training, f"G of epoch {n}, noise {sigma:g}", bar)
+            curves[n, sigma] = {**settings, "epochs": n, "noise": sigma, "iteration": moments,
+                                **{what: values[:, :, i].tolist() for i, what in enumerate(CURVES)}}
+            checkpoint.write(path, json.dumps(list(curves.values())))
+    finish(args.out, name, [curves[key] for key in wanted], args.noise, {
+        "data": name, "backend": xp.name(), "seed": args.seed, "iterations": iterations, "batch_size": m,
+        "minibatches_looked_at": BATCHES, "noise": args.noise, "seconds": time.perf_counter() - begun})
+
+
+def watched(training, what, bar):
+    """The iterations that `training` yields, and its values (moments, BATCHES, 4).
+
+    Raises FloatingPointError if a value is not finite.
+    """
+    begun, moments, seen = bar.n, [], []
+    for i, values in fit.silently(training):
+        moments.append(i)
+        seen.append(xp.asnumpy(values).astype(float))
+        if not np.isfinite(seen[-1]).all():
+            raise FloatingPointError(f"{what}: the new D's iteration {i} is not finite; take another --seed")
+        bar.update(begun + i - bar.n)
+    return moments, np.array(seen)
+
+
+def kept_curves(path, settings):
+    """The curves in the file that have these settings: {(epochs, noise): curve}."""
     if not os.path.exists(path):
         return {}
     try:
         with open(path) as f:
             return {(c["epochs"], c["noise"]): c for c in json.load(f) if settings.items() <= c.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as e:
-        raise ValueError(f"--resume: {path} is not a result of this example, or a damaged one ({e}); move it away") from e
+        raise ValueError(f"--resume: {path} is not a result of this example, or a damaged one ({e}); "
+                         "move it away") from e
+
+
+# --- Results ----------------------------------------------------------------------------------
 
 
 def numbers(curve):
-    """What the figures show, in a few numbers: means over the minibatches of D's first moment, still untrained, and of its last."""
-    mean = {what: np.mean(curve[what], axis=1) for what in SEEN}
+    """The curve in a few numbers: means over the minibatches of the first and the last moment.
+
+    At the first moment D is untrained.
+    """
+    mean = {what: np.mean(curve[what], axis=1) for what in CURVES}
     sd = np.std(curve["non-saturating"], axis=1)
-    right = [i for i, accuracy in zip(curve["iteration"], mean["accuracy"]) if accuracy == 1]
-    fall, growth = (mean[loss][[0, -1]] for loss in SEEN[2:])
-    return {"epochs": curve["epochs"], "noise": curve["noise"], "iterations_to_accuracy_1": right[0] if right else None,
-            "accuracy": mean["accuracy"][-1], "cost": mean["cost"][-1], "minimax_first": fall[0], "minimax_last": fall[1],
-            "minimax_orders_of_magnitude": float(np.log10(fall[1] / fall[0])), "nonsaturating_first": growth[0],
-            "nonsaturating_last": growth[1], "nonsaturating_growth": growth[1] / growth[0], "nonsaturating_sd_growth": sd[-1] / sd[0]}
+    perfect = [i for i, accuracy in zip(curve["iteration"], mean["accuracy"]) if accuracy == 1]
+    minimax, log_d = mean["minimax"], mean["non-saturating"]
+    return {"epochs": curve["epochs"], "noise": curve["noise"],
+            "iterations_to_accuracy_1": perfect[0] if perfect else None,
+            "accuracy": mean["accuracy"][-1], "cost": mean["cost"][-1],
+            "minimax_first": minimax[0], "minimax_last": minimax[-1],
+            "minimax_orders_of_magnitude": float(np.log10(minimax[-1] / minimax[0])),
+            "nonsaturating_first": log_d[0], "nonsaturating_last": log_d[-1],
+            "nonsaturating_growth": log_d[-1] / log_d[0], "nonsaturating_sd_growth": sd[-1] / sd[0]}
 
 
-def sentence(c):
-    first = c["iterations_to_accuracy_1"]
-    return (f"G of epoch {c['epochs']}, noise {c['noise']:g}: accuracy "
-            + (f"{c['accuracy']:.3f} at the end" if first is None else f"1 at iteration {first}")
-            + f"; minimax gradient x 10^{c['minimax_orders_of_magnitude']:.1f}; -log D gradient x {c['nonsaturating_growth']:.2g}, "
-            f"its standard deviation x {c['nonsaturating_sd_growth']:.2g}")
+def sentence(result):
+    first = result["iterations_to_accuracy_1"]
+    accuracy = f"{result['accuracy']:.3f} at the end" if first is None else f"1 at iteration {first}"
+    return (f"G of epoch {result['epochs']}, noise {result['noise']:g}: accuracy {accuracy}; "
+            f"minimax gradient x 10^{result['minimax_orders_of_magnitude']:.1f}; "
+            f"-log D gradient x {result['nonsaturating_growth']:.2g}, "
+            f"its standard deviation x {result['nonsaturating_sd_growth']:.2g}")
 
 
 FIGURES = {     # file: title, rows of panels
@@ -221,21 +270,24 @@ FIGURES = {     # file: title, rows of panels
     "minimax": ("Figure 2: the minimax gradient of the frozen G", ("minimax",)),
     "nonsaturating": ("Figure 3: the -log D gradient of the frozen G", ("non-saturating", "spread")),
 }
-LABELS = {"cost": "D's cost, -V (nats)", "accuracy": "D's accuracy", "minimax": "|grad_theta_g E log(1 - D(G(z)))|",
-          "non-saturating": "|grad_theta_g E -log D(G(z))|", "spread": "its standard deviation over minibatches"}
+LABELS = {"cost": "D's cost, -V (nats)", "accuracy": "D's accuracy",
+          "minimax": "|grad_theta_g E log(1 - D(G(z)))|", "non-saturating": "|grad_theta_g E -log D(G(z))|",
+          "spread": "its standard deviation over minibatches"}
 
 
 def figure(path, title, rows, curves, sigma):
-    """Without noise on the left, with it on the right. Lines are means over minibatches, bands go from the least to the greatest."""
+    """Left without noise, right with noise. Lines are means over minibatches, bands ranges."""
     from matplotlib.figure import Figure
     fig = Figure((10, 1.2 + 3 * len(rows)), layout="constrained")
     axes = fig.subplots(len(rows), 2, sharex=True, sharey="row", squeeze=False)
     for curve in curves:
-        for axis, what in zip(axes[:, int(curve["noise"] > 0)], rows):
-            spread = np.std(curve["non-saturating"], axis=1, keepdims=True)
-            t, values = curve["iteration"], spread if what == "spread" else np.array(curve[what])
-            line, = axis.plot(t, values.mean(axis=1), lw=1.5, label=f"{curve['epochs']} epoch{'s' * (curve['epochs'] > 1)}")
-            axis.fill_between(t, values.min(axis=1), values.max(axis=1), color=line.get_color(), alpha=.2, lw=0)
+        values = {what: np.array(curve[what]) for what in CURVES}
+        values["spread"] = values["non-saturating"].std(axis=1, keepdims=True)
+        label = "1 epoch" if curve["epochs"] == 1 else f"{curve['epochs']} epochs"
+        for axis, what in zip(axes[:, 1 if curve["noise"] else 0], rows):
+            t, y = curve["iteration"], values[what]
+            line, = axis.plot(t, y.mean(axis=1), lw=1.5, label=label)
+            axis.fill_between(t, y.min(axis=1), y.max(axis=1), color=line.get_color(), alpha=.2, lw=0)
     for row, what in zip(axes, rows):
         row[0].set_ylabel(LABELS[what])
         for axis in row:
@@ -255,8 +307,9 @@ def figure(path, title, rows, curves, sigma):
 def finish(out, name, curves, sigma, result):
     for file, (title, rows) in FIGURES.items():
         figure(os.path.join(out, f"{file}.png"), f"{title}, on {name}", rows, curves, sigma)
-    checkpoint.write(os.path.join(out, "result.json"), json.dumps({**result, "curves": [numbers(curve) for curve in curves]}))
-    print("\n".join(sentence(numbers(curve)) for curve in curves))
+    results = [numbers(curve) for curve in curves]
+    checkpoint.write(os.path.join(out, "result.json"), json.dumps({**result, "curves": results}))
+    print("\n".join(map(sentence, results)))
     print(f"{out}: {' '.join(f'{file}.png' for file in FIGURES)} curves.json result.json generator-N.npz")
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+sys.path.append(str(EXAMPLES))          # examples import from each other: scripts of one folder may
 
 
 def load(name, **constants):

@@ -1,27 +1,27 @@
-"""The loop around the algorithm: seeds, resuming, statistics, what is not finite, and the manners that a GPU needs."""
+"""The loop around Algorithm 1: seeds, resuming, statistics, Ctrl-C, values that are not finite.
+"""
 
 import functools
-import multiprocessing
 import os
 import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
 
 from npgan import backend, gan
+from npgan.data import minibatches
 from npgan.layers import Dropout, Linear, Maxout, ReLU, Sigmoid
 from npgan.net import Net
 from npgan.objectives import GAN
 from npgan.optim import Decay, Momentum, Ramp
 from npgan.priors import Uniform
-from npgan.runs import checkpoint, fit, options, parallel
+from npgan.runs import checkpoint, fit, options
 
 
 class Game:
-    """A small whole run: 70 examples of 6 pixels, m = 8 (so an epoch of 8 iterations leaves some over), k = 1."""
+    """A small run: 70 examples of 6 pixels, m = 8, k = 1. An epoch has 8 iterations, and 6
+    examples are left over.
+    """
 
     def __init__(self, seed=0, dtype="float32", lr=.1):
         G = Net([Linear(4, 9), ReLU(), Linear(9, 6), Sigmoid()], dtype, seed)
@@ -31,14 +31,18 @@ class Game:
         self.x = backend.asarray(np.random.default_rng(9).random((70, 6)).astype(dtype))
         self.state, self.seed = fit.State(), seed
 
+    def states(self, epochs, **kwargs):
+        return fit.fit(self.p, self.x, Uniform(), self.sgd_d, self.sgd_g, self.state,
+                       seed=self.seed, epochs=epochs, quiet=True, **kwargs)
+
     def fit(self, epochs, **kwargs):
-        kwargs = {"seed": self.seed, "epochs": epochs, "quiet": True, **kwargs}
-        for self.state in fit.fit(self.p, self.x, Uniform(), self.sgd_d, self.sgd_g, self.state, **kwargs):
+        for self.state in self.states(epochs, **kwargs):
             pass
         return self
 
     def bits(self):
-        return [backend.asnumpy(a).tobytes() for a in (self.p.G.theta, self.p.D.theta, self.sgd_g.v, self.sgd_d.v)]
+        arrays = self.p.G.theta, self.p.D.theta, self.sgd_g.v, self.sgd_d.v
+        return [backend.asnumpy(a).tobytes() for a in arrays]
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(xp):
@@ -47,7 +51,8 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(xp):
 
 @pytest.mark.parametrize("update, k", [("algorithm1", 1), ("algorithm1", 2), ("simultaneous", 1)])
 @pytest.mark.parametrize("stop", [1, 3, 4, 8, 9, 15])
-def test_a_run_that_stops_anywhere_and_goes_on_from_its_file_ends_in_the_same_bits(xp, tmp_path, update, k, stop):
+def test_a_run_that_stops_anywhere_and_goes_on_from_its_file_ends_in_the_same_bits(
+        xp, tmp_path, update, k, stop):
     whole = Game().fit(4, update=update, k=k)
     first = Game().fit(4, update=update, k=k, iterations=stop)
     checkpoint.save(tmp_path / "c.npz", first.sgd_g, first.sgd_d, {"state": vars(first.state)})
@@ -72,7 +77,8 @@ def test_an_out_that_is_a_file_or_has_no_name_is_one_sentence(tmp_path):
 
 
 @pytest.mark.parametrize("changes", [
-    {"epoch": "1"}, {"iteration": -3}, {"sums": [0.]}, {"history": "none"}, {"history": []}, {"history": [{}]}, {"minutes": 1.}])
+    {"epoch": "1"}, {"iteration": -3}, {"sums": [0.]}, {"history": "none"}, {"history": []},
+    {"history": [{}]}, {"minutes": 1.}])
 def test_a_state_that_is_none_is_an_error_that_names_the_file(changes):
     good = {**vars(fit.State(epoch=1, history=[{"epoch": 1}]))}
     assert fit.State.of("a.npz", good).epoch == 1
@@ -82,7 +88,6 @@ def test_a_state_that_is_none_is_an_error_that_names_the_file(changes):
 
 
 def test_an_epoch_shows_every_example_once_in_a_fresh_order_and_drops_the_rest(xp):
-    from npgan.data import minibatches
     x = xp.arange(70)[:, None]
     one, two = ([xp.asnumpy(b).ravel() for b in minibatches(x, 8, 0, epoch)] for epoch in (1, 2))
     assert [len(b) for b in one] == [8] * 8 and len(set(np.concatenate(one))) == 64
@@ -92,12 +97,12 @@ def test_an_epoch_shows_every_example_once_in_a_fresh_order_and_drops_the_rest(x
 def test_history_has_one_row_per_epoch_of_mean_statistics():
     game = Game().fit(3)
     assert [(row["epoch"], row["iterations"]) for row in game.state.history] == [(1, 8), (2, 16), (3, 24)]
-    again, p = [], Game()
-    sgd_d, sgd_g = p.sgd_d, p.sgd_g
-    from npgan.data import minibatches
-    for r in gan.train(p.p, minibatches(p.x, 8, 0, 1), Uniform(), sgd_d, sgd_g, backend.default_rng(0, 1), 8):
-        again.append([float(v) for v in r[1:]])
-    np.testing.assert_allclose([game.state.history[0][name] for name in fit.STATISTICS], np.mean(again, axis=0), rtol=1e-6)
+    again, other = [], Game()
+    examples, rng = minibatches(other.x, 8, 0, 1), backend.default_rng(0, 1)
+    for record in gan.train(other.p, examples, Uniform(), other.sgd_d, other.sgd_g, rng, 8):
+        again.append([float(v) for v in record[1:]])
+    means = [game.state.history[0][name] for name in fit.STATISTICS]
+    np.testing.assert_allclose(means, np.mean(again, axis=0), rtol=1e-6)
 
 
 def test_the_epochs_are_the_total_to_reach():
@@ -109,13 +114,15 @@ def test_the_epochs_are_the_total_to_reach():
 
 def test_training_reads_nothing_on_the_host_and_sends_nothing_to_the_device(device):
     game = Game()
-    steps = gan.train(game.p, iter([game.x[:8]] * 40), Uniform(), game.sgd_d, game.sgd_g, backend.default_rng(0), 20, k=2)
+    examples, rng = iter([game.x[:8]] * 40), backend.default_rng(0)
+    steps = gan.train(game.p, examples, Uniform(), game.sgd_d, game.sgd_g, rng, 20, k=2)
     next(steps)                                                  # a first iteration may set things up
     device.reset()
     records = list(steps)
     assert len(records) == 19
     assert device.counts["host reads"] == device.counts["host writes"] == 0
-    assert np.isfinite(backend.asnumpy(records[-1].V)) and device.counts["host reads"] == 1, "the counter counts"
+    assert np.isfinite(backend.asnumpy(records[-1].V))
+    assert device.counts["host reads"] == 1, "the counter counts"
 
 
 def test_a_run_on_the_stand_in_device_is_a_run_on_numpy_to_the_bit(device):
@@ -151,7 +158,8 @@ def test_a_value_that_is_not_finite_stops_the_run_naming_iteration_and_player():
     for player in ("discriminator", "generator"):
         game = Game().fit(1)
         {"discriminator": game.p.D, "generator": game.p.G}[player].theta[0] = np.nan
-        with pytest.raises(FloatingPointError, match=rf"^iteration 9 \(epoch 2\): the {player}'s output is not finite$") as e:
+        words = rf"^iteration 9 \(epoch 2\): the {player}'s output is not finite$"
+        with pytest.raises(FloatingPointError, match=words) as e:
             game.fit(2)
         assert "\n" not in str(e.value)
 
@@ -164,16 +172,17 @@ def test_a_gradient_of_g_alone_that_is_not_finite_names_the_generator(monkeypatc
         calls.append(1)
         if len(calls) == 11:
             p.G.grad[3] = np.inf
-    monkeypatch.setitem(fit.UPDATES, "algorithm1", functools.partial(gan.train, generator_gradient=broken))
-    with pytest.raises(FloatingPointError, match=r"^iteration 11 \(epoch 2\): the generator's gradient is not finite"):
+    train = functools.partial(gan.train, generator_gradient=broken)
+    monkeypatch.setitem(fit.UPDATES, "algorithm1", train)
+    words = r"^iteration 11 \(epoch 2\): the generator's gradient is not finite"
+    with pytest.raises(FloatingPointError, match=words):
         game.fit(3)
 
 
 def test_a_runaway_learning_rate_is_stopped_and_not_saved():
     game = Game(lr=1e30)
-    states = fit.fit(game.p, game.x, Uniform(), game.sgd_d, game.sgd_g, game.state, seed=0, epochs=50, quiet=True)
     with pytest.raises(FloatingPointError, match="not finite"):
-        for _ in states:
+        for _ in game.states(50):
             assert np.isfinite(game.p.G.theta).all() and np.isfinite(game.p.D.theta).all()
 
 
@@ -185,7 +194,8 @@ def test_an_interrupt_ends_the_run_after_a_whole_iteration(monkeypatch):
         if len(calls) == 11:
             os.kill(os.getpid(), signal.SIGINT)
         gan.generator_gradient(p, z)
-    monkeypatch.setitem(fit.UPDATES, "algorithm1", functools.partial(gan.train, generator_gradient=interrupting))
+    train = functools.partial(gan.train, generator_gradient=interrupting)
+    monkeypatch.setitem(fit.UPDATES, "algorithm1", train)
     before = signal.getsignal(signal.SIGINT)
     game.fit(5)
     assert game.state.interrupted and (game.state.epoch, game.state.iteration) == (1, 3)
@@ -196,16 +206,18 @@ def test_an_interrupt_ends_the_run_after_a_whole_iteration(monkeypatch):
 def test_an_interrupt_after_the_last_iteration_ends_the_program_and_not_only_the_training():
     game, states = Game(), 0
     with pytest.raises(KeyboardInterrupt):
-        for _ in fit.fit(game.p, game.x, Uniform(), game.sgd_d, game.sgd_g, game.state, seed=0, epochs=1, quiet=True):
+        for _ in game.states(1):
             states += 1
-            os.kill(os.getpid(), signal.SIGINT)                     # while the examples save and score the last epoch
+            os.kill(os.getpid(), signal.SIGINT)             # while a program saves and scores its last epoch
     assert states == 1 and game.state.epoch == 1 and not game.state.interrupted
 
 
 def test_more_examples_in_a_minibatch_than_there_are_is_one_clear_error():
     game = Game()
-    with pytest.raises(ValueError, match=r"5 training examples do not make one epoch of k = 1 minibatches of m = 8"):
-        next(fit.fit(game.p, game.x[:5], Uniform(), game.sgd_d, game.sgd_g, game.state, seed=0, epochs=1))
+    game.x = game.x[:5]
+    words = "5 training examples do not make one epoch of k = 1 minibatches of m = 8"
+    with pytest.raises(ValueError, match=words):
+        next(game.states(1))
 
 
 def test_k_steps_of_d_precede_each_step_of_g():
@@ -216,7 +228,8 @@ def test_k_steps_of_d_precede_each_step_of_g():
 def test_the_statistics_are_those_of_equation_1_before_the_update():
     game = Game(dtype="float64")
     p = game.p
-    record = next(gan.train(p, iter([game.x[:8]]), Uniform(), game.sgd_d, game.sgd_g, backend.default_rng(0), 1))
+    examples, rng = iter([game.x[:8]]), backend.default_rng(0)
+    record = next(gan.train(p, examples, Uniform(), game.sgd_d, game.sgd_g, rng, 1))
     again = Game(dtype="float64").p
     rng = backend.default_rng(0)
     again.tape_g.x[0][...] = gan.sample_noise(again, Uniform(), rng)
@@ -227,65 +240,5 @@ def test_the_statistics_are_those_of_equation_1_before_the_update():
     D = GAN.prob(again.tape_d.x[-1])
     assert record.V == pytest.approx(np.log(D[:8]).mean() + np.log(1 - D[8:]).mean())
     assert record.D_x == pytest.approx(D[:8].mean()) and record.D_Gz == pytest.approx(D[8:].mean())
-    assert record.norm_g == pytest.approx(np.linalg.norm(p.G.grad)) and record.norm_d == pytest.approx(np.linalg.norm(p.D.grad))
-
-
-def job(n):
-    if n == 3:
-        os._exit(9)
-    if n == 5:
-        raise ValueError("five")
-    return n * n
-
-
-def test_jobs_in_processes_give_what_they_give_in_this_one_and_what_goes_wrong_there_is_said_here():
-    assert sorted(parallel.each(job, [0, 1, 2, 4], 2)) == list(parallel.each(job, [0, 1, 2, 4], 1)) == [(0, 0), (1, 1), (2, 4), (4, 16)]
-    with pytest.raises(ValueError, match="five"):
-        list(parallel.each(job, [1, 5, 2], 2))
-    with pytest.raises(OSError, match=r"the process of 3 died \(exit code 9\) before it was done"):
-        list(parallel.each(job, [1, 3, 2], 2))
-    with pytest.raises(OSError, match=r"the process of 3 died"):
-        list(parallel.each(job, [1, 3], 2))                              # the last one to begin
-    assert not multiprocessing.active_children()
-
-
-def test_no_process_is_left_where_the_results_are_not_all_wanted():
-    results = parallel.each(time.sleep, [0, 60, 60], 2)
-    assert next(results) == (0, None)
-    begun = time.monotonic()
-    results.close()
-    assert not multiprocessing.active_children() and time.monotonic() - begun < 30
-
-
-def test_ctrl_c_reaches_no_process_of_the_jobs_not_even_while_the_first_one_begins(tmp_path):
-    """In a fresh interpreter: the standard library's helper, which starts with the first, would unblock the signal."""
-    program = tmp_path / "program.py"
-    program.write_text("""
-import signal
-from npgan.runs import fit, options, parallel
-
-def deaf(job):
-    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
-
-if __name__ == "__main__":
-    print([deaf for _, deaf in parallel.each(deaf, [1, 2, 3], 2)], deaf(0))
-""")
-    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True)
-    assert done.stdout == "[True, True, True] False\n", done.stderr
-
-
-def test_a_request_to_terminate_that_ends_the_jobs_as_well_is_an_interrupt(tmp_path):
-    program = tmp_path / "program.py"
-    program.write_text("""
-import os, signal, threading, time
-from npgan.runs import fit, options, parallel
-
-if __name__ == "__main__":
-    threading.Timer(1, os.killpg, (0, signal.SIGTERM)).start()
-    try:
-        list(parallel.each(time.sleep, [60, 60], 2))
-    except KeyboardInterrupt:
-        print("interrupted")
-""")
-    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, start_new_session=True, timeout=50)
-    assert done.stdout == "interrupted\n", done.stderr
+    assert record.norm_g == pytest.approx(np.linalg.norm(p.G.grad))
+    assert record.norm_d == pytest.approx(np.linalg.norm(p.D.grad))

@@ -7,9 +7,9 @@ from npgan.runs import plots
 
 
 @pytest.mark.parametrize("shape", [(4, 5), (3, 4, 5)])
-def test_a_tile_holds_each_image_in_its_place_channels_last_and_clipped(shape):
+def test_a_grid_holds_each_image_in_its_place_channels_last_and_clipped(shape):
     images = np.random.default_rng(0).uniform(-.2, 1.2, (3, np.prod(shape))).astype("float32")
-    sheet = plots.tile(images, shape, 2, gap=1)
+    sheet = plots.grid(images, shape, 2, gap=1)
     assert sheet.shape == (1 + 2 * 5, 1 + 2 * 6, *shape[:-2]) and sheet.dtype == np.uint8
     for image, (y, x) in zip(images, ((1, 1), (1, 7), (6, 1))):
         for i in range(4):

@@ -1,14 +1,19 @@
-"""What a run needs around the algorithm: epochs, progress, statistics, Ctrl-C. The players and their mathematics are in gan.py."""
+"""The loop around Algorithm 1: epochs, progress, mean statistics, Ctrl-C, and resuming.
+
+Read gan.py first. `fit` calls its `train` or `train_simultaneous` once an epoch, and reads the
+Records that these yield. It computes no gradient and writes no file. After each epoch its
+caller has a turn: images.py writes a checkpoint and pictures then.
+"""
 
 import contextlib
 import dataclasses
-import math
 import signal
 import sys
 import threading
 import time
 
 import numpy as np
+from tqdm import tqdm
 
 from npgan import backend as xp
 from npgan import cuda
@@ -18,104 +23,144 @@ from npgan.optim import steps
 from npgan.runs.options import cuda_graphs
 
 STATISTICS = Record._fields[1:]
-UPDATES = {"algorithm1": train, "simultaneous": train_simultaneous}
+UPDATES = {"algorithm1": train, "simultaneous": train_simultaneous}         # the values of --update
 
 
 @dataclasses.dataclass
 class State:
-    """Where a run stands: what a checkpoint needs beside the players and their optimizers. `history` has one row per epoch."""
+    """Where a run stands. A checkpoint keeps this beside the players and their optimizers."""
 
     epoch: int = 0                   # complete epochs
     iteration: int = 0               # complete iterations of the epoch that has begun
-    sums: list = dataclasses.field(default_factory=lambda: [0.] * len(STATISTICS))      # of its statistics
+    sums: list = dataclasses.field(default_factory=lambda: [0.] * len(STATISTICS))  # over these iterations
     seconds: float = 0.              # spent on iterations
-    history: list = dataclasses.field(default_factory=list)
+    history: list = dataclasses.field(default_factory=list)                         # one row per epoch
     interrupted: bool = False
 
     @classmethod
-    def of(cls, path, kept):
-        """The state in a checkpoint, by its dictionary there. ValueError naming the file if it is none."""
+    def of(cls, path, saved):
+        """The state from its dictionary in a checkpoint. Raises ValueError, naming the file, if
+        the dictionary is not a state.
+        """
         try:
-            state = cls(**kept)
-            if min(state.epoch, state.iteration, state.seconds) >= 0 and len(state.sums) == len(STATISTICS) \
-                    and [row["epoch"] for row in state.history] == list(range(1, state.epoch + 1)):
+            state = cls(**saved)
+            epochs = [row["epoch"] for row in state.history]
+            counts = min(state.epoch, state.iteration, state.seconds) >= 0
+            if counts and len(state.sums) == len(STATISTICS) and epochs == list(range(1, state.epoch + 1)):
                 return state
         except (TypeError, KeyError):
             pass
-        raise ValueError(f"{path}: not a checkpoint of a run, or a damaged one: it does not say where the run stood")
+        raise ValueError(f"{path}: not a checkpoint of a run, or a damaged one: it does not say where "
+                         "the run stood")
+
+    def saved(self):
+        """The dictionary for a checkpoint."""
+        return {**vars(self), "interrupted": False}
+
+    def iterations(self, per_epoch):
+        """Complete iterations in all."""
+        return self.epoch * per_epoch + self.iteration
+
+    def add(self, values, seconds):
+        """Count iterations, given their statistics (n, 5). The sums do not depend on n."""
+        for row in values.tolist():
+            self.sums = [total + value for total, value in zip(self.sums, row)]
+        self.iteration += len(values)
+        self.seconds += seconds
 
     def row(self, per_epoch):
-        """The mean statistics of the epoch that has begun, over the iterations done, as a row of the history."""
-        return {"epoch": self.epoch + 1, "iterations": self.epoch * per_epoch + self.iteration, "seconds": self.seconds,
-                **{name: total / self.iteration for name, total in zip(STATISTICS, self.sums)}}
+        """The epoch that has begun as a row of the history: means over its iterations."""
+        means = {name: total / self.iteration for name, total in zip(STATISTICS, self.sums)}
+        return {"epoch": self.epoch + 1, "iterations": self.iterations(per_epoch),
+                "seconds": self.seconds, **means}
+
+    def end_epoch(self, per_epoch):
+        self.history.append(self.row(per_epoch))
+        self.epoch, self.iteration, self.sums = self.epoch + 1, 0, [0.] * len(STATISTICS)
 
 
-def fit(p, x, prior, sgd_d, sgd_g, state, *, seed, epochs, iterations=None, k=1, update="algorithm1", quiet=False):
-    """Train until `epochs` epochs or `iterations` iterations are done in all; x is the training set, on the device.
+def fit(players, x, prior, sgd_d, sgd_g, state, *, seed, epochs, iterations=None, k=1, update="algorithm1",
+        quiet=False):
+    """Train until `epochs` epochs or `iterations` iterations are complete, counted from the
+    beginning of the run. x: the training set, on the device.
 
-    Yields the state (one object, changed in place) at the end of every epoch, and where the run ends within one: at the last
-    iteration, or at Ctrl-C, which sets state.interrupted, or after the last iteration raises KeyboardInterrupt. The epoch's random
-    streams are functions of (seed, epoch): a run that goes on from a saved state gets the same bits as one that was never interrupted.
-    FloatingPointError naming iteration and player if a value is not finite.
+    Yields the state, always the same object, at the end of each epoch. If training stops within
+    an epoch, because of `iterations` or Ctrl-C, it yields the state there too. Ctrl-C sets
+    state.interrupted; after the last iteration it raises KeyboardInterrupt instead.
+
+    The random streams of an epoch are functions of (seed, epoch). So a run that goes on from a
+    saved state ends in the same bits as a run that never stopped.
+    Raises FloatingPointError, naming iteration and player, if a value is not finite.
     """
-    from tqdm import tqdm
-    per_epoch = len(x) // (p.m * k)
-    if not per_epoch:
-        raise ValueError(f"{len(x)} training examples do not make one epoch of k = {k} minibatches of m = {p.m}: lower one of them")
-    last = min(epochs * per_epoch, math.inf if iterations is None else iterations)
-    done = state.epoch * per_epoch + state.iteration
-    update_by = (cuda.recorded_updates() if cuda_graphs() else UPDATES)[update]
+    per_epoch = iterations_per_epoch(len(x), players.m, k)
+    done, last = state.iterations(per_epoch), epochs * per_epoch
+    if iterations is not None:
+        last = min(last, iterations)
+    algorithm = (cuda.recorded_updates() if cuda_graphs() else UPDATES)[update]
 
-    with interruptible() as stop, tqdm(
-            total=last, initial=done, unit="it", disable=quiet, dynamic_ncols=True, file=sys.stderr, mininterval=.5) as bar:
+    with interruptible() as signals, progress_bar(done, last, quiet) as bar:
         while done < last and not state.interrupted:
-            epoch = state.epoch + 1
-            rng, examples = xp.default_rng(seed, epoch), minibatches(x, p.m, seed, epoch)
-            skip(p, examples, prior, rng, state.iteration, k, update)
-            pending, clock = [], time.perf_counter()
-            begun, left = done, min(per_epoch - state.iteration, last - done)
+            epoch, begun, left = state.epoch + 1, done, min(per_epoch - state.iteration, last - done)
             bar.set_description(f"epoch {epoch}/{epochs}")
-            for record in silently(update_by(p, examples, prior, sgd_d, sgd_g, rng, left, k)):
-                done += 1
-                pending.append(record)
-                now = time.perf_counter()
-                if now - clock > .5 or done == begun + left or stop:     # reading waits for the device: not every iteration
-                    values = read(pending, begun, f"epoch {epoch}")
-                    state.iteration += len(pending)
-                    for row in values.tolist():                          # one by one: the same sums however they were read
-                        state.sums = [a + b for a, b in zip(state.sums, row)]
-                    state.seconds += time.perf_counter() - clock
-                    bar.set_postfix_str("V {:.3f}, D(x) {:.3f}, D(G(z)) {:.3f}".format(*values[-1, :3]), refresh=False)
-                    bar.update(len(pending))
-                    pending, clock = [], time.perf_counter()
-                    if stop and done < last:
-                        state.interrupted = True
-                        break
-            for player, net in (("discriminator", p.D), ("generator", p.G)):
-                if not xp.isfinite(net.theta).all():
-                    raise FloatingPointError(f"iteration {done} (epoch {epoch}): the {player}'s parameters are not finite")
+            rng, examples = xp.default_rng(seed, epoch), minibatches(x, players.m, seed, epoch)
+            skip(players, examples, prior, rng, state.iteration, k, update)
+
+            records = algorithm(players, examples, prior, sgd_d, sgd_g, rng, left, k)       # gan.train
+            clock = time.perf_counter()
+            for group in in_groups(silently(records), signals):
+                values = read(group, begun, f"epoch {epoch}")
+                state.add(values, time.perf_counter() - clock)
+                done += len(group)
+                V, D_x, D_Gz, *_ = values[-1]
+                bar.set_postfix_str(f"V {V:.3f}, D(x) {D_x:.3f}, D(G(z)) {D_Gz:.3f}", refresh=False)
+                bar.update(len(group))
+                clock = time.perf_counter()
+                if signals and done < last:
+                    state.interrupted = True
+                    break
+            check_parameters(players, f"iteration {done} (epoch {epoch})")
             if state.iteration == per_epoch:
-                state.history.append(state.row(per_epoch))
-                state.epoch, state.iteration, state.sums = epoch, 0, [0.] * len(STATISTICS)
+                state.end_epoch(per_epoch)
             yield state
-        if stop and not state.interrupted:
-            raise KeyboardInterrupt                                      # it came too late for that, but not for what would follow
+        if signals and not state.interrupted:
+            # Ctrl-C arrived after the last iteration. Training is complete, but the caller must
+            # not start anything else.
+            raise KeyboardInterrupt
 
 
-def skip(p, examples, prior, rng, iterations, k=1, update="algorithm1"):
-    """Draw and drop what an update draws in so many iterations, so a resumed epoch continues its random streams."""
+def iterations_per_epoch(n, m, k):
+    """An epoch shows n examples in minibatches of m, k of them in each iteration. Raises
+    ValueError if they are too few.
+    """
+    if n < m * k:
+        raise ValueError(f"{n} training examples do not make one epoch of k = {k} minibatches of m = {m}: "
+                         "lower m or k")
+    return n // (m * k)
+
+
+def progress_bar(done, last, quiet, unit="it"):
+    return tqdm(total=last, initial=done, unit=unit, disable=quiet, dynamic_ncols=True, file=sys.stderr,
+                mininterval=.5)
+
+
+def skip(players, examples, prior, rng, iterations, k=1, update="algorithm1"):
+    """Draw what so many iterations draw, and drop it. So a resumed epoch continues its random
+    streams.
+    """
     for i in range(iterations):
         for _ in range(steps(k, i)):
-            sample_noise(p, prior, rng)
+            sample_noise(players, prior, rng)
             next(examples)
-            p.draw_masks_d(rng)
+            players.draw_masks_d(rng)
         if update == "algorithm1":
-            sample_noise(p, prior, rng)
-            p.draw_masks_g(rng)
+            sample_noise(players, prior, rng)
+            players.draw_masks_g(rng)
 
 
 def silently(records):
-    """The same records, made without NumPy's warnings: `read` reports what is not finite, as it must on a GPU, which is silent."""
+    """The same records, computed without NumPy's warnings, which a GPU does not give either:
+    `read` reports what is not finite.
+    """
     while True:
         with np.errstate(all="ignore"):
             record = next(records, None)
@@ -124,36 +169,66 @@ def silently(records):
         yield record
 
 
+def in_groups(records, signals, seconds=.5):
+    """Lists of records: one list every half second, and one at once after a signal. Reading a
+    record waits for the GPU, so `fit` does not read in every iteration.
+    """
+    group, begun = [], time.perf_counter()
+    for record in records:
+        group.append(record)
+        if signals or time.perf_counter() - begun > seconds:
+            yield group
+            group, begun = [], time.perf_counter()
+    if group:
+        yield group
+
+
+# In the order of computation: the first statistic that is not finite names the culprit.
+CULPRITS = {"D_x": "discriminator's output", "D_Gz": "generator's output",
+            "V": "objective V, an exponential of the discriminator's output,",
+            "norm_d": "discriminator's gradient", "norm_g": "generator's gradient"}
+
+
 def read(records, begun, where):
-    """The statistics of the records, brought to the host as (n, 5). FloatingPointError at the first that is not finite, and `where`."""
+    """The statistics of the records as a host array (n, 5). `begun`: iterations before them.
+
+    Raises FloatingPointError, naming the first iteration that is not finite, and `where`.
+    """
     values = xp.asnumpy(xp.stack([xp.stack(record[1:]) for record in records])).astype(float)
-    bad = np.argwhere(~np.isfinite(values))
-    if len(bad):
-        i = bad[0, 0]
-        wrong = {STATISTICS[column] for row, column in bad if row == i}
-        culprit = "generator's output" if "D_Gz" in wrong and "D_x" not in wrong else "discriminator's output" if "D_x" in wrong else \
-            "objective V, an exponential of the discriminator's output," if "V" in wrong else \
-            "discriminator's gradient" if "norm_d" in wrong else "generator's gradient"
-        raise FloatingPointError(f"iteration {begun + records[i].iteration + 1} ({where}): the {culprit} is not finite")
+    for record, finite in zip(records, np.isfinite(values)):
+        if not finite.all():
+            wrong = [name for name, good in zip(STATISTICS, finite) if not good]
+            culprit = next(CULPRITS[name] for name in CULPRITS if name in wrong)
+            raise FloatingPointError(f"iteration {begun + record.iteration + 1} ({where}): the {culprit} "
+                                     "is not finite")
     return values
+
+
+def check_parameters(players, where):
+    """Raises FloatingPointError, naming the player, if a parameter is not finite."""
+    for player, net in (("discriminator", players.D), ("generator", players.G)):
+        if not xp.isfinite(net.theta).all():
+            raise FloatingPointError(f"{where}: the {player}'s parameters are not finite")
 
 
 @contextlib.contextmanager
 def interruptible():
-    """A list that is no longer empty once Ctrl-C or a request to terminate has come: an iteration is never torn. A second one raises."""
-    stop = []
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
+    """A list that receives the first Ctrl-C or request to terminate: the caller can stop after
+    a complete iteration. A second signal raises KeyboardInterrupt.
+    """
+    signals = []
+    if threading.current_thread() is not threading.main_thread():       # other threads set no handlers
+        yield signals
         return
 
     def handle(number, frame):
-        if stop:
+        if signals:
             raise KeyboardInterrupt
-        stop.append(number)
+        signals.append(number)
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield stop
+        yield signals
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

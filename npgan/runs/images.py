@@ -1,290 +1,393 @@
-"""A whole experiment on images, from its options to its last picture: what examples/mnist.py, cifar10.py and faces.py have in common.
+"""What surrounds a training on images: options, the folder of a run, pictures, scores.
 
-One folder holds all that a run makes: samples.png (refreshed every epoch), history.csv, checkpoint.npz, and at the end curves.png,
-figure2.png, interpolation.png, training.gif and result.json.
+Read examples/mnist.py first. It makes the players and trains them, and calls what stands here,
+as cifar10.py and faces.py do. Nothing here trains: the loop is in fit.py, and the algorithm in
+gan.py. The folder of a run holds
+
+    after each epoch    samples.png, history.csv, checkpoint.npz, a frame of the film
+    at the end          curves.png, figure2.png, interpolation.png, training.gif, result.json
 """
 
 import argparse
 import csv
 import itertools
 import json
-import math
 import os
 import zlib
-from typing import Any, Callable, NamedTuple, Optional
+from dataclasses import dataclass
+from typing import Callable
 
 import numpy as np
 
 from npgan import backend as xp
 from npgan import metrics
-from npgan.runs import checkpoint, fit, options, plots
-from npgan.gan import Players
-from npgan.net import Net
 from npgan.divergences import OBJECTIVES
-from npgan.optim import Decay, Momentum, Ramp
+from npgan.runs import checkpoint, options, plots
+from npgan.runs.fit import UPDATES, State, iterations_per_epoch
 
 
-class Experiment(NamedTuple):
-    """What an example says of its experiment.
+@dataclass
+class Preset:
+    """An experiment's networks and optimizer, and the defaults of its options."""
 
-    A preset is a dictionary: networks(pixels, mean of each) gives the layers of G and of D; optimizer(net, lr, updates an epoch) a
-    player's optimizer; penalty(), if there is one, D's penalty; and the defaults of the options epochs, batch_size, lr, lr_d,
-    parzen_every, update, and average (0 if it has none).
+    networks: Callable          # networks(pixels, mean image) gives the layers of G and those of D
+    optimizer: Callable         # optimizer(net, lr, updates in an epoch)
+    epochs: int
+    batch_size: int
+    lr: float
+    lr_d: float
+    update: str                 # of fit.UPDATES
+    r1: float = 0.              # weight of the penalty R1 on D; 0: none
+    average: int = 0
+    parzen_every: int = 0
+
+    OPTIONS = "epochs", "batch_size", "lr", "lr_d", "update", "average", "parzen_every"
+
+    def defaults(self):
+        """{option: its value in this preset}"""
+        return {name: getattr(self, name) for name in self.OPTIONS}
+
+
+# --- Options ----------------------------------------------------------------------------------
+
+
+COMMON = {"data": "auto", "preset": "quick", "k": 1, "objective": "gan", "generator_loss": "non-saturating",
+          "seed": 0, "dtype": "float32", "iterations": None}                # defaults that no preset changes
+MAY_CHANGE = "epochs", "pretrain_epochs", "iterations", "parzen_every", "data"          # in a resumed run
+
+
+def parser(description, name, presets, data, known=("auto",), model=""):
+    """A parser with the options of every experiment on images.
+
+    name, model: as in Run
+    data: the help text of --data
+    known: the values of --data that are not paths
+
+    An option that the user leaves out has no entry in the parsed arguments. Run fills it in.
     """
+    def by_preset(option):
+        return ", ".join(f"{key}: {getattr(preset, option):g}" for key, preset in presets.items())
 
-    name: str                           # the example's, and the beginning of its default folder's
-    presets: dict                       # by name
-    load: Callable                      # load(data): Images, and the name by which every output calls them
-    prior: Any                          # of z
-    noise: int                          # length of z
-    score: Optional[Callable] = None    # score(images, samples): the Parzen estimate of the history; None: there are pictures only
-    scores: Optional[Callable] = None   # scores(images, samples): (entries of result.json, sentence), at the end
-    data: tuple = ("auto",)             # the values of --data that are no path
-    model: str = ""                     # where the example has several experiments: the value of its option --model
-    normalise: Callable = lambda x: (x, lambda y: y)        # of pixels: what the networks train on, and how pictures show such examples
-    stage: str = ""                     # where a run has several: the folder of this one within --out
+    def known_or_path(text):
+        return text if text in known or not text else os.path.abspath(os.path.expanduser(text))
 
-    @property
-    def folder(self):
-        """The beginning of the default folder's name, and what a checkpoint says it is of."""
-        return f"{self.name}-{self.model}" if self.model else self.name
-
-    @property
-    def command(self):
-        return f"python examples/{self.name}.py" + f" --model {self.model}" * bool(self.model)
-
-
-def paper_optimizer(net, lr, updates, project=None):
-    """The authors' own: lr divided by 1.000004 after every update, down to 1e-6; mu from .5 in the first epoch to .7 in epoch 250."""
-    return Momentum(net, Decay(lr, 1.000004, 1e-6), Ramp(updates, .5, .7, 250), project)
-
-
-def add_options(parser, experiment, data):
-    """The options of every experiment on images. An option that is not given stays out of the namespace."""
-    positive, rate, presets = options.integer(1), options.positive, experiment.presets
-
-    def by_preset(key):
-        return ", ".join(f"{name}: {preset.get(key, 0):g}" for name, preset in presets.items())
-
-    p = parser
-    p.argument_default, p.formatter_class, p.allow_abbrev = argparse.SUPPRESS, argparse.RawDescriptionHelpFormatter, False
-    p.epilog = (f"Go on with an interrupted run: {experiment.command} --resume --out DIR\n"
-                "NPGAN_BACKEND=cupy runs it on an NVIDIA GPU; NPGAN_DATA=DIR says where the data are.")
-    p.add_argument("--data", metavar="WHAT", help=data)
-    p.add_argument("--preset", choices=presets, help="quick (default): small networks, trained in minutes on two CPU cores; "
-                   "paper: the paper's networks and schedule")
-    p.add_argument("--epochs", type=positive, metavar="N", help=f"epochs to reach in all, also when resuming ({by_preset('epochs')})")
-    p.add_argument("--iterations", type=positive, metavar="N", help="stop at this many iterations in all, if that comes first")
-    p.add_argument("--k", type=positive, help="steps of D for each step of G (default 1)")
-    p.add_argument("--batch-size", type=positive, metavar="M", help=f"m, examples in a minibatch ({by_preset('batch_size')})")
+    at_least_1, at_least_0 = options.integer(1), options.integer(0)
+    p = options.parser(
+        description, f"Go on with an interrupted run: {command(name, model)} --resume --out DIR\n"
+        "NPGAN_BACKEND=cupy runs it on an NVIDIA GPU; NPGAN_DATA=DIR says where the data are.",
+        argument_default=argparse.SUPPRESS)
+    p.add_argument("--data", type=known_or_path, metavar="WHAT", help=data)
+    p.add_argument("--preset", choices=presets,
+                   help="quick (default): small networks, trained in minutes on two CPU cores; "
+                        "paper: the paper's networks and schedule")
+    p.add_argument("--epochs", type=at_least_1, metavar="N",
+                   help=f"epochs to reach in all, also when resuming ({by_preset('epochs')})")
+    options.add(p, "--iterations", help="stop at this many iterations in all, if that comes first")
+    p.add_argument("--k", type=at_least_1, help="steps of D for each step of G (default 1)")
+    p.add_argument("--batch-size", type=at_least_1, metavar="M",
+                   help=f"m, examples in a minibatch ({by_preset('batch_size')})")
     options.add(p, "--objective", "--generator-loss")
-    p.add_argument("--update", choices=fit.UPDATES, help="algorithm1 (default of quick) alternates, with fresh noise for G; "
-                   "simultaneous (default of paper) is the authors' own code: both players from one minibatch")
-    p.add_argument("--lr", type=rate, metavar="RATE", help=f"learning rate of G ({by_preset('lr')})")
-    p.add_argument("--lr-d", type=rate, metavar="RATE", help=f"learning rate of D (default: in proportion to G's, as {by_preset('lr_d')})")
-    p.add_argument("--average", type=options.integer(0), metavar="N", help="show and score G with the mean of its parameters over about "
-                   f"the last N updates, which training takes no notice of; 0: as it is ({by_preset('average')})")
-    if experiment.score:
-        p.add_argument("--parzen-every", type=options.integer(0), metavar="N",
-                       help=f"Parzen log-likelihood every N epochs; 0: at the end only ({by_preset('parzen_every')})")
-    p.add_argument("--seed", type=options.integer(0), metavar="N", help="seed of all random numbers (default 0)")
+    p.add_argument("--update", choices=UPDATES,
+                   help="algorithm1 (default of quick): D's step, then G's step with fresh noise; "
+                        "simultaneous (default of paper): both from one minibatch, as in the authors' code")
+    p.add_argument("--lr", type=options.positive, metavar="RATE",
+                   help=f"learning rate of G ({by_preset('lr')})")
+    p.add_argument("--lr-d", type=options.positive, metavar="RATE",
+                   help=f"learning rate of D (default: in proportion to G's, as {by_preset('lr_d')})")
+    p.add_argument("--average", type=at_least_0, metavar="N",
+                   help="show and score G with the mean of its parameters over about the last N updates; "
+                        f"0: without the mean; training is the same ({by_preset('average')})")
+    if any(preset.parzen_every for preset in presets.values()):
+        p.add_argument("--parzen-every", type=at_least_0, metavar="N",
+                       help="Parzen log-likelihood every N epochs; 0: at the end only "
+                            f"({by_preset('parzen_every')})")
+    options.add(p, "--seed")
     p.add_argument("--dtype", choices=("float32", "float64"), help="default float32")
-    p.add_argument("--out", metavar="DIR", help=f"where everything goes (default runs/{experiment.folder}-PRESET)")
-    p.add_argument("--resume", action="store_true", help="go on from checkpoint.npz in DIR, with the settings it was made with")
-    p.add_argument("--quiet", action="store_true", help="no progress bar")
+    options.add(p, "--out", help=f"where everything goes (default {default_folder(name, model, 'PRESET')})")
+    options.add(p, "--resume", help="go on from checkpoint.npz in DIR, with the settings of that run")
+    options.add(p, "--quiet")
     return p
 
 
-def place(experiment, given):
-    """The folder of the run, --out or the default. Errors: as options.folder."""
-    return options.folder(given.get("out", f"runs/{experiment.folder}-{given.get('preset', 'quick')}"), make=False)
+def command(name, model):
+    return f"python examples/{name}.py" + (f" --model {model}" if model else "")
 
 
-def settings(experiment, given):
-    """(configuration, --out, the checkpoint's `about` or None, quiet): defaults, then the checkpoint's settings, then what was given."""
-    given, out = dict(given), place(experiment, given)
-    _, resume, quiet = (given.pop(name, None) for name in ("out", "resume", "quiet"))
-    path, about = os.path.join(out, experiment.stage, "checkpoint.npz"), None
-    config = {"data": experiment.data[0], "preset": "quick", "k": 1, "objective": "gan", "generator_loss": "non-saturating", "seed": 0,
-              "dtype": "float32"}
-    if given.get("data", experiment.data[0]) not in experiment.data:
-        given["data"] = os.path.abspath(os.path.expanduser(given["data"])) if given["data"] else ""
-    if resume:
-        if not os.path.exists(path):
-            raise ValueError(f"--resume: there is no {path}; leave --resume out to begin, or name the run's folder with --out")
-        about, _ = checkpoint.read(path, lambda name: False)                              # the arrays are restore's
-        if not {"config", "label", "data", "backend", "state"} <= set(about) or not isinstance(about["config"], dict) \
-                or about["config"].get("preset") not in experiment.presets or about["config"].get("objective", "gan") not in OBJECTIVES \
-                or about.get("experiment", "mnist") != experiment.folder:
-            of = about.get("experiment", "")
-            raise ValueError(f"--resume: {path} is a checkpoint, but not one of " + (
-                f"--model {experiment.model}: add --model {of[len(experiment.name) + 1:]}" if of.startswith(f"{experiment.name}-")
-                else f"this example's{f': it is that of {of}' * bool(of)}"))
-        config = {"objective": "gan", "average": 0, **about["config"], "iterations": None}         # the first checkpoints had neither
-        for name, value in given.items():
-            if not name.endswith("epochs") and name not in ("iterations", "parzen_every", "data") and value != config.get(name):
-                raise ValueError(f"--{name.replace('_', '-')} {value}: {path} was made with {config.get(name)}; leave the option out "
-                                 "to go on, or begin another run with another --out")
-    config |= given
-    preset = {name: value for name, value in experiment.presets[config["preset"]].items() if not callable(value)}
-    config.setdefault("lr_d", config.get("lr", preset["lr"]) * preset["lr_d"] / preset["lr"])
-    config = {"iterations": None, "average": 0, **preset, **config}
-    if config["update"] == "simultaneous" and config["k"] != 1:
-        raise ValueError(f"--k {config['k']}: the simultaneous update has k = 1; add --update algorithm1")
-    return config, out, about, bool(quiet)
+def default_folder(name, model, preset):
+    return f"runs/{name}-{model}-{preset}" if model else f"runs/{name}-{preset}"
 
 
-def main(experiment, given):
-    """The run that the options ask for, begun or resumed; the exit status, 130 where it was interrupted. Errors: ValueError, OSError, and
-    FloatingPointError naming the last good checkpoint."""
-    config, out, about, quiet = settings(experiment, given)
-    again = f"{experiment.command} --resume --out {out}"
-    out = os.path.join(out, experiment.stage) if experiment.stage else out
-    images, label = experiment.load(config["data"])
-    data = zlib.crc32(np.ascontiguousarray(images.train))
-    train, show = experiment.normalise(images.train)
-    images = images._replace(train=train)
-    if about and about["data"] != data:
-        raise ValueError(f"--resume: {out} was trained on {about['label']}, and --data {config['data']} ({label}) is not the same data")
-    if about and about["backend"] != xp.name():
-        print(f"{out} was begun on {about['backend']}: on {xp.name()} the random streams differ, and so will the bits")
-    per_epoch = len(images.train) // (config["batch_size"] * config["k"])           # iterations
-    if not per_epoch:
-        raise ValueError(f"--batch-size {config['batch_size']} --k {config['k']}: {len(images.train)} training examples do not make "
-                         "one epoch")
+# --- A run ------------------------------------------------------------------------------------
 
-    os.makedirs(os.path.join(out, "frames"), exist_ok=True)
-    preset = experiment.presets[config["preset"]]
-    layers = preset["networks"](images.train.shape[1], images.train.mean(axis=0))
-    G, D = (Net(net, config["dtype"], 2 * config["seed"] + i) for i, net in enumerate(layers))
-    p = Players(G, D, config["batch_size"], OBJECTIVES[config["objective"]], config["generator_loss"],
-                penalty=preset["penalty"]() if "penalty" in preset else None)
-    sgd_d = preset["optimizer"](D, config["lr_d"], per_epoch * config["k"])
-    sgd_g = preset["optimizer"](G, config["lr"], per_epoch)
-    if config["average"]:
-        sgd_g.average(config["average"])
-    state, path = fit.State(), os.path.join(out, "checkpoint.npz")
-    if about:
-        checkpoint.restore(path, sgd_g, sgd_d)
-        state = fit.State.of(path, about["state"])
-    else:
-        print(f"G\n{G}\nD\n{D}")
-    objective = config["objective"] if config["objective"] != "gan" else ""
-    title = ", ".join(filter(None, (label, experiment.model, experiment.stage, f"preset {config['preset']}", objective)))
-    limit = f", to stop at iteration {config['iterations']}" if config["iterations"] else ""
-    print(f"{title}, {xp.name()} {config['dtype']}: {state.epoch} epochs done of {config['epochs']} in all, "
-          f"{per_epoch} iterations each{limit}. Watch {os.path.join(out, 'samples.png')}"
-          + f" (of G averaged over about the last {config['average']} iterations)" * bool(config["average"]))
-    if state.epoch * per_epoch + state.iteration >= min(config["epochs"] * per_epoch, config["iterations"] or math.inf):
-        print("So nothing is left to train: the last pictures and scores again.")
 
-    def noise(n, stream):
-        """z (n, noise) drawn on the host: the same on both backends."""
-        z = np.empty((n, experiment.noise), config["dtype"])
-        experiment.prior(np.random.default_rng((config["seed"], stream, 2)), z)
+class Run:
+    """One training on images: the settings, the folder, and what is printed.
+
+    settings    the value of each option
+    preset      the networks and the optimizer
+    images      the data, after `load`
+    per_epoch   iterations in an epoch, after `load`
+    epochs      epochs to reach in all
+    show        a function from what the networks see to pixels, for pictures
+    status      the exit status
+    where       where the run stands, for the sentence at Ctrl-C
+    outdated    checkpoints of an earlier run, which the first `save` renames
+
+    name: the example. model: the value of its option --model, if it has one
+    stage: the folder in --out, if this is the first of two runs
+    parzen_ll(images, samples): the log-likelihood for the history
+    scores(images, samples): entries of result.json, and a sentence
+
+    A Run is a context. In it Ctrl-C ends with a sentence and status 130, and a
+    FloatingPointError names the last good checkpoint.
+    """
+
+    def __init__(self, name, presets, args, prior, parzen_ll=None, scores=None, model="", stage=""):
+        args = vars(args)
+        out = args.get("out", default_folder(name, model, args.get("preset", "quick")))
+        options.folder(out, make=False)
+        self.out = os.path.join(out, stage) if stage else out
+        self.path = os.path.join(self.out, "checkpoint.npz")
+        self.resume_command = f"{command(name, model)} --resume --out {out}"
+        self.experiment, self.model, self.stage = f"{name}-{model}" if model else name, model, stage
+        self.prior, self.parzen_ll, self.scores = prior, parzen_ll, scores
+        self.show = lambda x: x
+
+        self.about, self.state, self.where = None, State(), "before the first checkpoint"
+        if args.get("resume"):
+            self.about = read_about(self.path, self.experiment)
+            self.state, self.where = State.of(self.path, self.about["state"]), "after the last checkpoint"
+        self.settings = argparse.Namespace(**find_settings(presets, args, self.about, self.path))
+        self.preset, self.epochs = presets[self.settings.preset], self.settings.epochs
+        self.quiet, self.status, self.saved = args.get("quiet", False), 0, bool(self.about)
+        self.outdated = [] if self.saved else [self.path]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        if kind is FloatingPointError:
+            saved = f"the last good checkpoint is {self.path}"
+            good = saved if self.saved else "no checkpoint was written yet"
+            raise FloatingPointError(f"{error}; {good}. Begin again with a smaller --lr") from error
+        if kind is KeyboardInterrupt:
+            go_on = f" To go on: {self.resume_command}" if self.saved else ""
+            print(f"Interrupted {self.where}.{go_on}")
+            self.status = 130
+            return True                                 # the exception ends here
+
+    def load(self, load):
+        """load(--data) gives the images and their label. Returns the images.
+
+        Raises ValueError if the checkpoint was trained on others, or if they are too few.
+        """
+        settings, about = self.settings, self.about
+        self.images, self.label = load(settings.data)
+        self.checksum = zlib.crc32(np.ascontiguousarray(self.images.train))
+        if about and about["data"] != self.checksum:
+            raise ValueError(f"--resume: {self.out} was trained on {about['label']}, and --data "
+                             f"{settings.data} ({self.label}) is not the same data")
+        if about and about["backend"] != xp.name():
+            print(f"{self.out} was begun on {about['backend']}. On {xp.name()} the random streams are "
+                  "others, and so are the bits.")
+        self.per_epoch = iterations_per_epoch(len(self.images.train), settings.batch_size, settings.k)
+        return self.images
+
+    def start(self, sgd_g, sgd_d):
+        """Make the folder, read the checkpoint if --resume, and say what will be trained.
+        Returns the state to begin with. If --average, sgd_g keeps the mean.
+        """
+        settings, self.sgd_g, self.sgd_d = self.settings, sgd_g, sgd_d
+        if settings.average:
+            sgd_g.average(settings.average)
+        os.makedirs(self.file("frames"), exist_ok=True)
+        if self.about:
+            checkpoint.restore(self.path, sgd_g, sgd_d)
+        else:
+            print(f"G\n{sgd_g.net}\nD\n{sgd_d.net}")
+        objective = settings.objective if settings.objective != "gan" else ""
+        parts = self.label, self.model, self.stage, f"preset {settings.preset}", objective
+        self.title = ", ".join(part for part in parts if part)
+        limit = f", to stop at iteration {settings.iterations}" if settings.iterations else ""
+        mean = f" (G averaged over about the last {settings.average} iterations)" if settings.average else ""
+        print(f"{self.title}, {xp.name()} {settings.dtype}: {self.state.epoch} epochs done of {self.epochs} "
+              f"in all, {self.per_epoch} iterations each{limit}. Watch {self.file('samples.png')}{mean}")
+        last = self.epochs * self.per_epoch
+        if self.state.iterations(self.per_epoch) >= min(last, settings.iterations or last):
+            print("So nothing is left to train: the last pictures and scores again.")
+        return self.state
+
+    def save(self, state):
+        """Write samples.png, history.csv and checkpoint.npz; after a complete epoch a frame of
+        the film too. Raises KeyboardInterrupt if Ctrl-C stopped the training.
+        """
+        epoch_is_complete, parzen_every = not state.iteration, self.settings.parzen_every
+        if epoch_is_complete and parzen_every and state.epoch % parzen_every == 0:
+            samples = self.generate(self.noise(10_000, 1))
+            state.history[-1]["parzen_ll"] = self.parzen_ll(self.images, samples)
+        samples = self.generate(self.noise(100, 0))
+        self.sheet("samples.png", samples, 10, f"{self.title}, {moment(state)}")
+        if epoch_is_complete:
+            plots.frame(self.frame(state.epoch), self.show(samples), self.images.shape, 10)
+        self.write_history(state)
+        while self.outdated:
+            keep(self.outdated.pop())
+        checkpoint.save(self.path, self.sgd_g, self.sgd_d, {
+            "experiment": self.experiment, "label": self.label, "data": self.checksum,
+            "backend": xp.name(), "config": vars(self.settings), "state": state.saved()})
+        self.saved, self.where = True, "after the last checkpoint"
+        if state.interrupted:
+            self.where = f"at {moment(state)}, and all of it is saved"
+            raise KeyboardInterrupt
+
+    def finish(self, state):
+        """Write curves.png, training.gif, figure2.png, interpolation.png and result.json, and
+        print the scores.
+        """
+        self.where = "after the training, before the last pictures and scores"
+        now, history = f"{self.title}, {moment(state)}", state.history or [state.row(self.per_epoch)]
+        best = OBJECTIVES[self.settings.objective].optimal_value
+        plots.curves(self.file("curves.png"), history, now, best)
+        film = self.draw_film(state.epoch)
+        self.draw_figure2(now)
+        self.draw_interpolation(now)
+        scores, sentence = {}, ""
+        if self.scores:
+            print("Parzen log-likelihoods, and the two anchors ...")
+            scores, sentence = self.scores(self.images, self.generate(self.noise(10_000, 1)))
+        result = self.result(state) | scores
+        checkpoint.write(self.file("result.json"), json.dumps(result, indent=1))
+        print(f"{now}: {result['iterations']} iterations in {state.seconds:.0f} s, "
+              f"{1000 * result['seconds_per_iteration']:.1f} ms each\n{sentence}"
+              f"{self.out}: samples.png figure2.png interpolation.png curves.png {film}history.csv "
+              "result.json checkpoint.npz")
+
+    # --- Samples of G
+
+    def noise(self, n, stream):
+        """z (n, ...) from the prior, drawn on the host: both backends get the same z."""
+        z = np.empty((n, *self.sgd_g.net.shapes[0]), self.settings.dtype)
+        self.prior(np.random.default_rng((self.settings.seed, stream, 2)), z)
         return z
 
-    def generate(z):
-        with sgd_g.averaged():
-            parts = [xp.asnumpy(G(xp.asarray(z[i:i + 1000]))) for i in range(0, len(z), 1000)]      # wide networks' tapes are large
+    def generate(self, z):
+        """G(z) on the host (len(z), pixels), with the mean of G's parameters if it is kept."""
+        G = self.sgd_g.net
+        with self.sgd_g.averaged():                     # in parts, because a wide network has a large tape
+            parts = [xp.asnumpy(G(xp.asarray(z[i:i + 1000]))) for i in range(0, len(z), 1000)]
         return np.concatenate(parts).astype("float32", copy=False).reshape(len(z), -1)
 
-    fixed, saved = noise(100, 0), bool(about)
-    try:
-        for state in fit.fit(p, xp.asarray(np.asarray(images.train, config["dtype"]).reshape(-1, *D.shapes[0])), experiment.prior,
-                             sgd_d, sgd_g, state, seed=config["seed"], epochs=config["epochs"], iterations=config["iterations"],
-                             k=config["k"], update=config["update"], quiet=quiet):
-            if experiment.score and config["parzen_every"] and not state.iteration and state.epoch % config["parzen_every"] == 0:
-                state.history[-1]["parzen_ll"] = experiment.score(images, generate(noise(10_000, 1)))
-            samples = show(generate(fixed))
-            plots.sheet(os.path.join(out, "samples.png"), samples, images.shape, 10, f"{title}, {moment(state)}")
-            if not state.iteration:
-                plots.frame(os.path.join(out, "frames", f"{state.epoch:04}.png"), samples, images.shape, 10)
-            write_history(os.path.join(out, "history.csv"), state, per_epoch)
-            if not saved:
-                keep(path)
-            checkpoint.save(path, sgd_g, sgd_d, {"experiment": experiment.folder, "label": label, "data": data, "backend": xp.name(),
-                                                 "config": config, "state": {**vars(state), "interrupted": False}})
-            saved = True
-    except FloatingPointError as e:
-        good = f"the last good checkpoint is {path}" if saved else "no checkpoint was written yet"
-        raise FloatingPointError(f"{e}; {good}. Begin again with a smaller --lr") from e
-    except KeyboardInterrupt:
-        print(f"Interrupted. {again} goes on from the last checkpoint." if saved else "Interrupted before the first checkpoint.")
-        return 130
-    if state.interrupted:
-        print(f"Interrupted at {moment(state)}, and all of it is saved. To go on: {again}")
-        return 130
-    try:
-        finish(experiment, out, title, config, label, images, show, state, per_epoch, noise, generate)
-    except KeyboardInterrupt:
-        print(f"Interrupted after the training. For the last pictures and scores: {again}")
-        return 130
-    return 0
+    # --- Files
+
+    def file(self, name):
+        return os.path.join(self.out, name)
+
+    def frame(self, epoch):
+        return self.file(f"frames/{epoch:04}.png")
+
+    def sheet(self, name, x, columns, caption, marked=()):
+        plots.sheet(self.file(name), self.show(x), self.images.shape, columns, caption, marked)
+
+    def write_history(self, state):
+        """history.csv: a row for each epoch, and a row for the epoch that has begun."""
+        rows = state.history + ([state.row(self.per_epoch)] if state.iteration else [])
+        names = [name for name in rows[0] if name != "parzen_ll"] + ["parzen_ll"]
+        with checkpoint.replacing(self.file("history.csv")) as temporary:
+            with open(temporary, "w", newline="") as f:
+                writer = csv.DictWriter(f, names)
+                writer.writeheader()
+                writer.writerows(rows)
+
+    def draw_film(self, epochs):
+        """training.gif with at most 60 frames. Returns its name for the list of files; "" if
+        there are no frames.
+        """
+        frames = [epoch for epoch in range(1, epochs + 1) if os.path.exists(self.frame(epoch))]
+        if not frames:
+            return ""
+        chosen = [frames[round(i)] for i in np.linspace(0, len(frames) - 1, min(len(frames), 60))]
+        captions = [f"{self.title}, epoch {epoch}" for epoch in chosen]
+        plots.film(self.file("training.gif"), [self.frame(epoch) for epoch in chosen], captions)
+        return "training.gif "
+
+    def draw_figure2(self, now):
+        """Samples as in the paper's Figure 2, with the nearest training examples at the
+        right.
+        """
+        samples = self.generate(self.noise(48, 2))
+        nearest = self.images.train[xp.asnumpy(metrics.nearest(samples[5::6], self.images.train))]
+        rows = np.concatenate([samples.reshape(8, 6, -1), nearest[:, None]], axis=1).reshape(56, -1)
+        self.sheet("figure2.png", rows, 7, f"{now}: samples; in yellow the training example nearest to the "
+                   "sample on its left", marked=(6,))
+
+    def draw_interpolation(self, now):
+        """G along 8 straight lines in z space, as in the paper's Figure 3."""
+        ends = self.noise(16, 3).reshape(8, 2, 1, -1)
+        steps = np.linspace(0, 1, 12, dtype=self.settings.dtype)[:, None]
+        z = (1 - steps) * ends[:, 0] + steps * ends[:, 1]                           # (8, 12, n)
+        self.sheet("interpolation.png", self.generate(z.reshape(96, -1)), 12,
+                   f"{now}: along straight lines between two points of z space")
+
+    def result(self, state):
+        """The entries of result.json that every run has."""
+        names = ("preset", "dtype", "seed", "k", "batch_size", "objective", "generator_loss", "update", "lr",
+                 "lr_d", "average")
+        iterations = state.iterations(self.per_epoch)
+        return {"experiment": self.experiment, "stage": self.stage, "dataset": self.label,
+                "backend": xp.name(), "epochs": state.epoch, "iterations": iterations,
+                **{name: getattr(self.settings, name) for name in names},
+                "seconds": state.seconds, "seconds_per_iteration": state.seconds / iterations}
+
+
+def read_about(path, experiment):
+    """`about` of a run's checkpoint. Raises ValueError if it is of another experiment."""
+    if not os.path.exists(path):
+        raise ValueError(f"--resume: there is no {path}; leave --resume out to begin, or name the run's "
+                         "folder with --out")
+    about, _ = checkpoint.read(path, arrays=False)
+    found = about.get("experiment", "something else")
+    if found != experiment or not {"label", "data", "backend", "config", "state"} <= about.keys():
+        raise ValueError(f"--resume: {path} is a checkpoint of {found}, but this run is {experiment}")
+    return about
+
+
+def find_settings(presets, args, about, path):
+    """The value of each option: from the command line, else from the checkpoint, else the
+    default.
+    """
+    if about:
+        config = {**about["config"], "iterations": None}
+        if config.keys() != COMMON.keys() | next(iter(presets.values())).defaults().keys():
+            raise ValueError(f"--resume: {path} was made by another version of this example")
+    else:
+        preset = presets[args.get("preset", COMMON["preset"])]
+        config = {**COMMON, **preset.defaults(), "lr_d": args.get("lr", preset.lr) * preset.lr_d / preset.lr}
+    args = {name: value for name, value in args.items() if name in config}
+    for name, value in args.items():
+        if about and name not in MAY_CHANGE and value != config[name]:
+            raise ValueError(f"--{name.replace('_', '-')} {value}: {path} was made with {config[name]}; "
+                             "leave the option out to go on, or begin another run with another --out")
+    config |= args
+    if config["update"] == "simultaneous" and config["k"] != 1:
+        raise ValueError(f"--k {config['k']}: the simultaneous update has k = 1; add --update algorithm1")
+    return config
 
 
 def keep(path):
-    """An earlier run's checkpoint is never written over."""
+    """Rename the checkpoint of an earlier run, so that nothing overwrites it."""
     if os.path.exists(path):
         names = (f"{path[:-4]}.{i}.npz" for i in itertools.count(1))
         kept = next(name for name in names if not os.path.exists(name))
         os.replace(path, kept)
-        print(f"There was a run in this folder already: its checkpoint is now {kept} (--resume would have gone on with it)")
+        print(f"There was a run in this folder already: its checkpoint is now {kept} "
+              "(--resume would have gone on with it)")
 
 
 def moment(state):
-    return f"epoch {state.epoch}" + f" and {state.iteration} iterations" * bool(state.iteration)
+    return f"epoch {state.epoch}" + (f" and {state.iteration} iterations" if state.iteration else "")
 
 
-def write_history(path, state, per_epoch):
-    """One row per epoch; an epoch that has only begun has its row too."""
-    rows = state.history + ([state.row(per_epoch)] if state.iteration else [])
-    with checkpoint.replacing(path) as temporary, open(temporary, "w", newline="") as f:
-        writer = csv.DictWriter(f, [name for name in rows[0] if name != "parzen_ll"] + ["parzen_ll"])
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def finish(experiment, out, title, config, label, images, show, state, per_epoch, noise, generate):
-    """The pictures and the figures that belong to the end of a run."""
-    def file(name):
-        return os.path.join(out, name)
-
-    now = f"{title}, {moment(state)}"
-    plots.curves(file("curves.png"), state.history or [state.row(per_epoch)], now, OBJECTIVES[config["objective"]].optimal_value)
-    frames = {epoch: file(f"frames/{epoch:04}.png") for epoch in range(1, state.epoch + 1)}
-    frames = {epoch: name for epoch, name in frames.items() if os.path.exists(name)}
-    if frames:
-        chosen = [list(frames)[round(i)] for i in np.linspace(0, len(frames) - 1, min(len(frames), 60))]
-        plots.film(file("training.gif"), [frames[epoch] for epoch in chosen], [f"{title}, epoch {epoch}" for epoch in chosen])
-
-    samples = generate(noise(48, 2))
-    beside = samples[5::6]                                            # the paper: nearest to the sample beside it
-    nearest = images.train[xp.asnumpy(metrics.nearest(beside, images.train))]
-    rows = np.concatenate([samples.reshape(8, 6, -1), nearest[:, None]], axis=1).reshape(56, -1)
-    plots.sheet(file("figure2.png"), show(rows), images.shape, 7,
-                f"{now}: samples; in yellow the training example nearest to the sample on its left", marked=(6,))
-
-    ends, steps = noise(16, 3).reshape(8, 2, 1, -1), np.linspace(0, 1, 12, dtype=config["dtype"])[:, None]
-    lines = (1 - steps) * ends[:, 0] + steps * ends[:, 1]             # (8, 12, noise): straight lines in z space
-    plots.sheet(file("interpolation.png"), show(generate(lines.reshape(96, -1))), images.shape, 12,
-                f"{now}: along straight lines between two points of z space")
-
-    scores, sentence = {}, ""
-    if experiment.scores:
-        print("Parzen log-likelihoods, and the two anchors ...")
-        scores, sentence = experiment.scores(images, generate(noise(10_000, 1)))
-    total = state.epoch * per_epoch + state.iteration
-    result = {"experiment": experiment.folder, "stage": experiment.stage, "dataset": label, "preset": config["preset"],
-              "backend": xp.name(), "dtype": config["dtype"], "seed": config["seed"],
-              "epochs": state.epoch, "iterations": total, "k": config["k"], "batch_size": config["batch_size"],
-              "objective": config["objective"], "generator_loss": config["generator_loss"], "update": config["update"],
-              "lr": config["lr"], "lr_d": config["lr_d"], "average": config["average"],
-              "seconds": state.seconds, "seconds_per_iteration": state.seconds / total, **scores}
-    checkpoint.write(file("result.json"), json.dumps(result, indent=1))
-    print(f"{now}: {total} iterations in {state.seconds:.0f} s, {1000 * result['seconds_per_iteration']:.1f} ms each\n{sentence}"
-          f"{out}: samples.png figure2.png interpolation.png curves.png {'training.gif ' * bool(frames)}history.csv result.json "
-          "checkpoint.npz")
+# --- Scores -----------------------------------------------------------------------------------
 
 
 def parzen_ll(images, samples):
@@ -293,10 +396,15 @@ def parzen_ll(images, samples):
 
 
 def parzen_scores(images, samples):
-    """The same with its standard error and sigma, beside the two anchors: entries of result.json, and a sentence."""
+    """The Parzen log-likelihood of the test set beside its two anchors: entries of result.json,
+    and a sentence.
+    """
     ours = metrics.parzen(samples, images.valid, images.test)
     anchors = metrics.anchors(images.train, images.valid, images.test, n=min(10_000, len(images.train)))
-    return ({"parzen_ll": ours.ll, "parzen_se": ours.se, "parzen_sigma": ours.sigma, "parzen_real_data": anchors.real.ll,
-             "parzen_kmeans": anchors.kmeans.ll},
-            f"Parzen log-likelihood of the test set: {ours.ll:.0f} +- {ours.se:.1f} nats (sigma {ours.sigma:.3f})\n"
-            f"  the same of real training images as samples: {anchors.real.ll:.0f}; of k-means centres: {anchors.kmeans.ll:.0f}\n")
+    entries = {"parzen_ll": ours.ll, "parzen_se": ours.se, "parzen_sigma": ours.sigma,
+               "parzen_real_data": anchors.real.ll, "parzen_kmeans": anchors.kmeans.ll}
+    sentence = (f"Parzen log-likelihood of the test set: {ours.ll:.0f} +- {ours.se:.1f} nats "
+                f"(sigma {ours.sigma:.3f})\n"
+                f"  the same of real training images as samples: {anchors.real.ll:.0f}; "
+                f"of k-means centres: {anchors.kmeans.ll:.0f}\n")
+    return entries, sentence

@@ -1,89 +1,125 @@
-"""Independent jobs, each in a process of its own."""
+"""Independent jobs, side by side in several processes.
+
+The processes are those of concurrent.futures. This module adds a clean end: after Ctrl-C, a
+request to terminate or the death of a worker, no process is left.
+"""
 
 import contextlib
 import multiprocessing
-import multiprocessing.connection
-import multiprocessing.resource_tracker
 import os
+import pickle
 import signal
+import tempfile
+import threading
+from concurrent import futures
 
 from npgan import backend as xp
 from npgan.runs.fit import interruptible
-from npgan.runs.options import USER_ERRORS
+
+# Each worker computes in one thread: the libraries read these when they are loaded.
+ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
-def workers(asked, jobs):
-    """How many jobs run at once: as many as asked for, else one for each CPU core, or 1 on a device; never more than there are."""
-    return max(1, min(len(jobs), asked or ((os.cpu_count() or 1) if xp.name() == "numpy" else 1)))
+def worker_count(asked, jobs):
+    """How many jobs run at once: `asked`, or one for each CPU core, or 1 on a device.
+
+    Never more than there are jobs.
+    """
+    return max(1, min(len(jobs), asked or (cores() if xp.name() == "numpy" else 1)))
+
+
+def cores():
+    """The number of CPU cores that this process may use. If unknown, of all cores."""
+    if hasattr(os, "process_cpu_count"):                    # Python 3.13
+        return os.process_cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):                    # not on macOS and Windows
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def each(f, jobs, workers):
-    """Yields (job, f(job)) as they are done: in this process, or each in a process of its own, where f must be a module's own.
+    """Yield (job, f(job)) as the jobs end.
 
-    A process that dies is an OSError. Ctrl-C is a KeyboardInterrupt between two results. However this ends, no process is left.
-    (The pools of the standard library can wait for ever for the rest of a result whose sender has been ended.)
+    One worker: the jobs run in this process, in their order. More workers: they run in other
+    processes, so f must be a function of a module. When the generator ends, for whatever
+    reason, no process is left.
+
+    Raises what f raises, OSError if a process dies, and KeyboardInterrupt at Ctrl-C or a
+    request to terminate.
     """
     if workers == 1:
         for job in jobs:
             yield job, f(job)
         return
-    os.environ.update({f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "MKL", "OMP")})       # read by the new processes
-    processes, waiting, running = multiprocessing.get_context("spawn"), list(jobs), {}
-    with interruptible() as stop:
+    waiting, running = list(enumerate(jobs)), {}
+    spawn, others = multiprocessing.get_context("spawn"), multiprocessing.active_children()
+    with (interruptible() as stop, tempfile.TemporaryDirectory() as folder,
+          futures.ProcessPoolExecutor(workers, spawn, initializer=prepare) as pool):
         try:
             while waiting or running:
                 while waiting and len(running) < workers:
-                    job, (receiver, sender) = waiting.pop(0), processes.Pipe(duplex=False)
-                    process = processes.Process(target=report, args=(sender, f, job), daemon=True)
-                    with deaf():
-                        process.start()
-                    sender.close()
-                    running[receiver] = process, job
-                for receiver in multiprocessing.connection.wait(running, timeout=.2):
-                    if stop:                                            # which may have ended the process, too
-                        break
-                    process, job = running.pop(receiver)
-                    yield job, outcome(receiver, process, job)
+                    number, job = waiting.pop(0)
+                    path = os.path.join(folder, str(number))
+                    with environment_of_workers():
+                        running[pool.submit(write_result, f, job, path)] = job, path
+                done, _ = futures.wait(running, timeout=.2, return_when=futures.FIRST_COMPLETED)
                 if stop:
                     raise KeyboardInterrupt
+                for future in sorted(done, key=lambda future: future.exception() is not None):
+                    future.result()                         # errors come last: no result is lost
+                    job, path = running.pop(future)
+                    with open(path, "rb") as file:
+                        result = pickle.load(file)
+                    yield job, result
+        except futures.BrokenExecutor as e:
+            jobs = ", ".join(str(job) for job, _ in running.values())
+            raise OSError(f"a worker process died; these jobs were running and are lost: {jobs}") from e
         finally:
-            for process, _ in running.values():
-                process.terminate()
-                process.join()
+            if running:
+                for process in set(multiprocessing.active_children()) - set(others):
+                    process.terminate()
+
+
+def write_result(f, job, path):
+    """In a worker: write f(job) to a file.
+
+    The file replaces the pool's pipe. If a worker dies while it sends a result through the
+    pipe, the pool waits for the rest for ever.
+    """
+    with open(path, "wb") as file:
+        pickle.dump(f(job), file)
 
 
 @contextlib.contextmanager
-def deaf():
-    """What is started here never sees Ctrl-C, which a terminal sends to all of its processes."""
-    if hasattr(signal, "pthread_sigmask"):                              # not on Windows
-        multiprocessing.resource_tracker.ensure_running()               # its start, with that of the first process, would undo this
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            yield
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    else:
-        yield
+def environment_of_workers():
+    """Workers that start in this context compute in one thread, and Ctrl-C does not reach them.
 
-
-def report(sender, f, job):
-    """In a process of its own: sends f(job), or the error that the user can mend; any other ends it with a traceback."""
+    A terminal sends Ctrl-C to all its processes. `prepare` alone would come too late: a worker
+    imports the program first.
+    """
+    before = {name: os.environ.get(name) for name in ENVIRONMENT}
+    os.environ.update(ENVIRONMENT)
+    if hasattr(signal, "pthread_sigmask"):                  # not on Windows
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        outcome = f(job), None
-    except USER_ERRORS as e:
-        outcome = None, e
-    sender.send(outcome)
+        yield
+    finally:
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
-def outcome(receiver, process, job):
-    """What its process reports of a job."""
-    with receiver:
-        try:
-            result, error = receiver.recv()
-        except (EOFError, OSError) as e:                                # before a result, and within it
-            process.join()
-            raise OSError(f"the process of {job} died (exit code {process.exitcode}) before it was done") from e
-    process.join()
-    if error:
-        raise error
-    return result
+def prepare():
+    """In a worker, before its first job: ignore Ctrl-C, and end when the parent does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+def end_with_parent():
+    """Wait for the end of the parent process, then end this one at once."""
+    multiprocessing.parent_process().join()
+    os._exit(1)

@@ -1,94 +1,124 @@
-"""The pictures of a run. Sheets of images are drawn with Pillow, which is quick enough for every epoch; all else with matplotlib."""
+"""The pictures of a run: sheets of images, curves, films, a window.
+
+Pillow draws images: this is quick enough for every epoch. matplotlib draws the rest, and is
+imported when the first figure is drawn. The examples draw figures of their own and write them
+with `save` and `movie`. A file is replaced as a whole, so a viewer never reads half of one.
+"""
 
 import re
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
 from npgan.runs.checkpoint import replacing
 
-INK, MARK = 255, (255, 208, 0)       # of captions, and of what is marked in a sheet
-FRAME = 11, 5.5                      # of a film and of a live window, in inches
+YELLOW = 255, 208, 0
+FRAME = 11, 5.5                      # size of a movie and of a live window, in inches
+GAP = 2                              # pixels between the images of a sheet
 
 
-def tile(images, shape, columns, gap=2):
-    """Images (n, height * width), or (n, 3 * height * width) of `shape` (3, height, width), in [0, 1] as one picture, uint8."""
+# --- Images -----------------------------------------------------------------------------------
+
+
+def grid(images, shape, columns, gap=GAP):
+    """One array of bytes with all images, row by row. Pixels are in [0, 1]; others are clipped.
+
+    images: (n, height * width) for shape (height, width), or (n, 3 * height * width) for
+    shape (3, height, width)
+    """
     *colours, h, w = shape
     rows = -(-len(images) // columns)
-    sheet = np.zeros((rows * (h + gap) + gap, columns * (w + gap) + gap, *colours), np.uint8)
+    page = np.zeros((rows * (h + gap) + gap, columns * (w + gap) + gap, *colours), np.uint8)
     for i, image in enumerate(np.clip(images, 0, 1)):
         y, x = gap + i // columns * (h + gap), gap + i % columns * (w + gap)
         pixels = np.round(image.reshape(shape) * 255)
-        sheet[y:y + h, x:x + w] = np.moveaxis(pixels, 0, -1) if colours else pixels
-    return sheet
+        page[y:y + h, x:x + w] = np.moveaxis(pixels, 0, -1) if colours else pixels
+    return page
 
 
 def sheet(path, images, shape, columns, caption, marked=()):
-    """A PNG of images in rows, small ones at twice their size, the caption above; `marked` columns are framed in yellow."""
-    from PIL import Image, ImageDraw
-    picture, zoom = Image.fromarray(tile(images, shape, columns)).convert("RGB"), 2 if shape[-1] <= 48 else 1
+    """Write images as one PNG with a caption. Small images are twice as large as their pixels.
+    The columns whose numbers are in `marked` get a yellow frame.
+    """
+    zoom = 2 if shape[-1] <= 48 else 1
+    picture = Image.fromarray(grid(images, shape, columns)).convert("RGB")
     picture = picture.resize((picture.width * zoom, picture.height * zoom), Image.Resampling.NEAREST)
-    draw = ImageDraw.Draw(picture)
-    for c in marked:
-        left = c * (shape[-1] + 2) * zoom
-        draw.rectangle((left, 0, left + (shape[-1] + 2) * zoom + 2 * zoom - 1, picture.height - 1), outline=MARK, width=2 * zoom)
+    draw, width = ImageDraw.Draw(picture), (shape[-1] + GAP) * zoom
+    for column in marked:
+        left, right = column * width, (column + 1) * width + GAP * zoom - 1
+        draw.rectangle((left, 0, right, picture.height - 1), outline=YELLOW, width=GAP * zoom)
     write(path, captioned(picture, caption, 15))
 
 
 def frame(path, images, shape, columns):
-    """The same images for the film: small, without a caption."""
-    from PIL import Image
-    write(path, Image.fromarray(tile(images, shape, columns)))
+    """Write the same images as a frame for `film`: small, without a caption."""
+    write(path, Image.fromarray(grid(images, shape, columns)))
+
+
+def film(path, frames, captions):
+    """Write a GIF of PNG files, each with its caption."""
+    write_gif(path, [captioned(Image.open(frame), caption, 13) for frame, caption in zip(frames, captions)])
 
 
 def captioned(picture, caption, size):
-    """The picture below lines of text that are wrapped to its width."""
-    from PIL import Image, ImageDraw, ImageFont
-    font = ImageFont.load_default(size)
-    lines = [""]
+    """The picture below a caption, whose lines are as wide as the picture."""
+    font, lines = ImageFont.load_default(size), [""]
     for word in caption.split():
         longer = f"{lines[-1]} {word}".strip()
-        lines = [*lines[:-1], longer] if font.getlength(longer) <= picture.width - 12 else [*lines, word]
+        if font.getlength(longer) <= picture.width - 12:
+            lines[-1] = longer
+        else:
+            lines.append(word)
     top = len(lines) * (size + 5) + 6
     page = Image.new(picture.mode, (picture.width, picture.height + top))
     page.paste(picture, (0, top))
-    ImageDraw.Draw(page).multiline_text((6, 3), "\n".join(lines), fill=INK if picture.mode == "L" else (INK,) * 3, font=font, spacing=3)
+    ImageDraw.Draw(page).multiline_text((6, 3), "\n".join(lines), fill="white", font=font, spacing=3)
     return page
 
 
 def write(path, picture, **options):
+    """Write a picture of Pillow. options: of the file format"""
     with replacing(path) as temporary:
         picture.save(temporary, **options)
 
 
-def film(path, frames, captions, ms=120):
-    """A GIF of PNG files, one caption each; the last frame stays."""
-    from PIL import Image
-    pages = [captioned(Image.open(frame), caption, 13) for frame, caption in zip(frames, captions)]
-    write(path, pages[0], save_all=True, append_images=pages[1:], duration=[ms] * (len(pages) - 1) + [3000], loop=0, optimize=True)
+def write_gif(path, pages, ms=120):
+    """Write a GIF with `ms` milliseconds for each page, and 3 seconds for the last."""
+    write(path, pages[0], save_all=True, append_images=pages[1:], loop=0, optimize=True,
+          duration=[ms] * (len(pages) - 1) + [3000])
 
 
-def curves(path, history, title, best=-np.log(4)):
-    """V against its value at p_g = p_data, D(x) and D(G(z)) against 1/2, both players' gradient norms, and the Parzen estimates if any,
-    against epochs."""
+# --- Figures ----------------------------------------------------------------------------------
+
+
+def curves(path, history, title, best):
+    """Plot the rows of the history against epochs.
+
+    The panels show V and its value `best` at p_g = p_data; D(x) and D(G(z)); the norms of both
+    gradients; and the Parzen log-likelihoods, if there are any.
+    """
     from matplotlib.figure import Figure
     column = {name: np.array([row.get(name, np.nan) for row in history], float)
               for name in ("epoch", "V", "D_x", "D_Gz", "norm_d", "norm_g", "parzen_ll")}
-    scored = np.isfinite(column["parzen_ll"])
+    scored, epoch = np.isfinite(column["parzen_ll"]), column["epoch"]
+    style = {"marker": ".", "markersize": 4} if len(history) < 60 else {}
+    best_name = "-log 4" if best == -np.log(4) else f"{best:g}"
+
     panels = 4 if scored.any() else 3
     fig = Figure((4 * panels, 3.6), layout="constrained")
     axes = fig.subplots(1, panels)
-    style = {"marker": ".", "markersize": 4} if len(history) < 60 else {}
-    axes[0].plot(column["epoch"], column["V"], label="V(D, G)", **style)
-    axes[0].axhline(best, color="k", ls=":", label=f"{'-log 4' if best == -np.log(4) else f'{best:g}'}: p_g = p_data, D optimal")
+    axes[0].plot(epoch, column["V"], label="V(D, G)", **style)
+    axes[0].axhline(best, color="k", ls=":", label=f"{best_name}: p_g = p_data, D optimal")
     axes[0].set_ylabel("nats")
-    axes[1].plot(column["epoch"], column["D_x"], label="mean D(x)", **style)
-    axes[1].plot(column["epoch"], column["D_Gz"], label="mean D(G(z))", **style)
+    axes[1].plot(epoch, column["D_x"], label="mean D(x)", **style)
+    axes[1].plot(epoch, column["D_Gz"], label="mean D(G(z))", **style)
     axes[1].axhline(.5, color="k", ls=":", label="1/2")
     axes[1].set_ylim(0, 1)
-    axes[2].semilogy(column["epoch"], column["norm_d"], label="|grad of V|, D's parameters", **style)
-    axes[2].semilogy(column["epoch"], column["norm_g"], label="|grad of G's loss|, G's parameters", **style)
+    axes[2].semilogy(epoch, column["norm_d"], label="|grad of V|, D's parameters", **style)
+    axes[2].semilogy(epoch, column["norm_g"], label="|grad of G's loss|, G's parameters", **style)
     if scored.any():
-        axes[3].plot(column["epoch"][scored], column["parzen_ll"][scored], marker=".", label="Parzen log-likelihood, test set")
+        axes[3].plot(epoch[scored], column["parzen_ll"][scored], marker=".",
+                     label="Parzen log-likelihood, test set")
         axes[3].set_ylabel("nats")
     for axis in axes:
         axis.set_xlabel("epoch")
@@ -99,17 +129,19 @@ def curves(path, history, title, best=-np.log(4)):
 
 
 def save(path, fig, dpi=110):
+    """Write a figure of matplotlib."""
     with replacing(path) as temporary:
         fig.savefig(temporary, dpi=dpi)
 
 
 def movie(path, draw, moments, ms=120):
-    """What draw(fig, moment) puts on a figure, one frame each, as PATH.gif and as PATH.html: one page, pictures included, with a slider."""
+    """Write PATH.gif and PATH.html, with one frame draw(fig, moment) for each moment. The page
+    has a slider and contains its pictures.
+    """
     from matplotlib import rc_context
     from matplotlib.animation import HTMLWriter
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from PIL import Image
     fig = Figure(FRAME, dpi=80)
     canvas = FigureCanvasAgg(fig)
     pages, writer = [], HTMLWriter(1000 / ms, embed_frames=True, default_mode="once")
@@ -117,18 +149,20 @@ def movie(path, draw, moments, ms=120):
         with rc_context({"animation.embed_limit": 200}), writer.saving(fig, temporary, fig.dpi):
             for moment in moments:
                 draw(fig, moment)
-                writer.grab_frame()                                             # draws; the canvas still holds it
-                pages.append(Image.fromarray(np.array(canvas.buffer_rgba())[..., :3]).quantize(64, dither=Image.Dither.NONE))
-        self_contained(temporary)
-    write(path + ".gif", pages[0], save_all=True, append_images=pages[1:], duration=[ms] * (len(pages) - 1) + [3000], loop=0, optimize=True)
+                writer.grab_frame()                             # draws on the canvas, which is read next
+                page = Image.fromarray(np.array(canvas.buffer_rgba())[..., :3])
+                pages.append(page.quantize(64, dither=Image.Dither.NONE))
+        make_self_contained(temporary)
+    write_gif(path + ".gif", pages, ms)
 
 
-ICONS = {"minus": "&minus;", "fast-backward": "|&lt;&lt;", "step-backward": "|&lt;", "play fa-flip-horizontal": "&#9664;", "pause": "||",
-         "play": "&#9654;", "step-forward": "&gt;|", "fast-forward": "&gt;&gt;|", "plus": "+"}
+ICONS = {"minus": "&minus;", "fast-backward": "|&lt;&lt;", "step-backward": "|&lt;",
+         "play fa-flip-horizontal": "&#9664;", "pause": "||", "play": "&#9654;",
+         "step-forward": "&gt;|", "fast-forward": "&gt;&gt;|", "plus": "+"}
 
 
-def self_contained(path):
-    """matplotlib's page fetches the signs on its buttons from the network: they become characters, and the page needs nothing else."""
+def make_self_contained(path):
+    """Replace the icons of matplotlib's page, which come from the network, by characters."""
     with open(path, encoding="utf-8") as f:
         text = re.sub(r'<link rel="stylesheet"\s[^>]*>', "", f.read())
     for icon, sign in ICONS.items():
@@ -137,20 +171,24 @@ def self_contained(path):
         f.write(text)
 
 
+# --- A window, for --live ---------------------------------------------------------------------
+
+
 def window(title):
-    """A figure in a window of its own, for --live; None, and a sentence that says so, where there is no display."""
+    """A figure in a window. Without a display, a sentence is printed and the result is None."""
     import matplotlib.pyplot as plt
     if plt.get_backend().lower() in ("agg", "pdf", "ps", "svg", "cairo", "template"):
-        print(f"--live: there is no display to open a window on (matplotlib's backend is {plt.get_backend()}); the film will show the same")
+        print("--live: there is no display to open a window on (matplotlib's backend is "
+              f"{plt.get_backend()}); the film will show the same")
         return None
     plt.ion()
     return plt.figure(title, FRAME)
 
 
 def show(fig, draw):
-    """Draw on a live figure, and let its window breathe; nothing once the window has been closed."""
+    """draw(fig) on the figure of a window, if the user has not closed the window."""
     import matplotlib.pyplot as plt
     if plt.fignum_exists(fig.number):
         draw(fig)
         fig.canvas.draw_idle()
-        plt.pause(.001)
+        plt.pause(.001)                             # the window needs this to redraw itself
