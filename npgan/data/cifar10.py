@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from npgan.data import Images, cache, locate, retrieve
+from npgan.data import Images, locate, retrieve, writable_cache
 
 SHAPE = 3, 32, 32
 CLASSES = "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"
@@ -83,7 +83,7 @@ def _training(names):
 def fetch():
     """Download the archive into the user's cache and return its path; OSError if that fails."""
     try:
-        return retrieve(URL, SHA256, cache(CACHED))
+        return retrieve(URL, SHA256, writable_cache("cifar10") / ARCHIVE)
     except OSError as e:
         raise OSError(f"CIFAR-10 was not found, and {ARCHIVE} could not be downloaded ({e}): "
                       f"{_advice()}") from e
