@@ -71,6 +71,14 @@ def by_name(what, *names):
     return what in names
 
 
+def listed(folder):
+    """The files and folders in a folder, sorted, without hidden ones. Empty if there is none."""
+    try:
+        return sorted(folder / name for name in os.listdir(folder) if not hidden(name))
+    except OSError:
+        return []
+
+
 def contents(place, limit=5):
     """What a directory has, for messages: its first names, without hidden files."""
     try:

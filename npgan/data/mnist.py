@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from npgan.data import Images, contents, hidden, locate, printable, retrieve, shuffle, tell, writable_cache
+from npgan.data import Images, contents, listed, locate, printable, retrieve, shuffle, tell, writable_cache
 
 # The SHA-256 of each file as published, with gzip; the CRC-32 of its array. The order matters.
 FILES = {
@@ -124,20 +124,12 @@ def _files(folder):
     in a folder of its name, where some archivers put it.
     """
     found = {}
-    for path in _listed(folder):
-        for file in _listed(path) if _known(path) and path.is_dir() else [path]:
+    for path in listed(folder):
+        for file in listed(path) if _known(path) and path.is_dir() else [path]:
             if (name := _known(file)) and file.is_file():
                 found.setdefault(name, []).append(file)
     return {name: min(found[name], key=lambda file: (file.suffix == ".gz", file.stem != name, file))
             for name in FILES if name in found}
-
-
-def _listed(folder):
-    """The visible files in a folder, sorted; none if it is missing or cannot be read."""
-    try:
-        return sorted(folder / name for name in os.listdir(folder) if not hidden(name))
-    except OSError:
-        return []
 
 
 def _known(path):
@@ -161,7 +153,7 @@ def find(data=None):
     missing = [name for name in IMAGES if name not in present]
     if missing and data is not None:
         place = folder or Path(os.path.expanduser(data))
-        elsewhere = [f"; {printable(other)} has both: pass that" for below in _listed(place)
+        elsewhere = [f"; {printable(other)} has both: pass that" for below in listed(place)
                      for other in (below, below / "raw") if set(IMAGES) <= set(_files(other))][:1]
         raise FileNotFoundError(f"{place}: expected a directory with the files of MNIST, plain or with .gz; "
                                 f"missing: {', '.join(missing)}; {contents(place)}{''.join(elsewhere)}")
