@@ -209,6 +209,15 @@ def retrieve(url, sha256, path):
         raise OSError(f"{url.split('/')[2]}: {reason}") from e
 
 
+def max_unpacked(size):
+    """The most bytes that are unpacked from a file of this size: 16 times its size, but at least 128 MiB.
+
+    Images of digits or faces shrink less than that. A file that somebody made to fill the memory
+    can unpack to 1,032 times its size.
+    """
+    return max(1 << 27, 16 * size)
+
+
 def shuffle(name, n):
     """A random order of n images, and the name of the data set that records the shuffle.
 

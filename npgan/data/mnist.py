@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from npgan.data import Images, contents, listed, locate, printable, retrieve, shuffle, tell, writable_cache
+from npgan.data import Images, contents, listed, locate, max_unpacked, printable, retrieve, shuffle, tell, writable_cache
 
 # The SHA-256 of each file as published, with gzip; the CRC-32 of its array. The order matters.
 FILES = {
@@ -37,8 +37,6 @@ IMAGES = "train-images-idx3-ubyte", "t10k-images-idx3-ubyte"       # the files t
 SPELLING = re.compile(r"(train|t10k|test)[-_. ](images|labels)[-_. ]idx([13])([-_. ]ubyte)?(\.gz)?", re.IGNORECASE)
 # Folders that other libraries make, torchvision's MNIST/raw for example.
 PARTS = ".", "mnist", "MNIST", "raw", "mnist/raw", "MNIST/raw", "MNIST_data", "mnist_data"
-# A compressed file may unpack to this many bytes, or to this many times its size.
-MAX_UNPACKED, MAX_RATIO = 1 << 27, 16
 MIRRORS = "https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"
 ADVICE = ("put its four files into a directory and pass it (--data DIR) or set NPGAN_DATA to it, "
           "or train on the rendered digits (--data glyphs), which need no file")
@@ -68,7 +66,7 @@ def _open(path):
             size, compressed = os.fstat(file.fileno()).st_size, file.read(2) == b"\x1f\x8b"
             file.seek(0)
             if compressed:
-                yield gzip.GzipFile(fileobj=file), max(MAX_UNPACKED, MAX_RATIO * size)
+                yield gzip.GzipFile(fileobj=file), max_unpacked(size)
             else:
                 yield file, size
     except FileNotFoundError:
