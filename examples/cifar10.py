@@ -13,7 +13,7 @@ import re
 import numpy as np
 
 from npgan.conv import Conv2d, ConvTranspose2d, MaxPool, Reshape
-from npgan.data import cifar10
+from npgan.data import by_name, cifar10
 from npgan.layers import Dropout, Linear, Maxout, ReLU, Sigmoid, he, uniform
 from npgan.optim import Adam, Ramp
 from npgan.penalty import R1
@@ -96,7 +96,7 @@ PRESETS = {
 
 def load(what):
     """The images, and the name by which every output calls them."""
-    images = cifar10.load(None if what == "auto" else what, partial=True)
+    images = cifar10.load(None if by_name(what, "auto") else what, partial=True)
     return images, re.sub(r"^cifar10(?=,|$)", "CIFAR-10", images.name)
 
 

@@ -17,7 +17,7 @@ import zlib
 import numpy as np
 
 from npgan import metrics
-from npgan.data import tfd
+from npgan.data import by_name, tfd
 from npgan.layers import Dropout, Linear, Maxout, ReLU, Scale, Sigmoid, constant, he, logit, sparse, uniform
 from npgan.optim import Adam, MaxColumnNorm, Ramp
 from npgan.penalty import R1
@@ -151,7 +151,7 @@ def load(what):
     The database trains on its unlabelled images and has five folds. Stand-ins have none of these: they train on the first fold's own
     images, and have no other fold, since the others validate and test on those.
     """
-    faces = tfd.read(None if what == "auto" else what)
+    faces = tfd.read(None if by_name(what, "auto") else what)
     images, *folds = tfd.split(faces), tfd.split(faces, 0, "train")
     if not np.array_equal(images.train, folds[0].train):
         folds += [tfd.split(faces, fold, "train") for fold in range(1, tfd.FOLDS)]

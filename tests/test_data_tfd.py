@@ -212,9 +212,9 @@ def test_an_array_at_which_scipy_would_end_the_process_is_refused(sio, tmp_path,
 @pytest.mark.parametrize("content", [
     struct.pack("<5i", 0, 2**31 - 1, 2**31 - 1, 0, 6) + b"faces\0",
     struct.pack("<5i", 0, -5, 3, 0, 6) + b"faces\0", struct.pack("<5i", 0, 4096, 400, 0, 2**31 - 1) + b"faces\0"])
-def test_a_version_4_file_that_leads_scipy_astray_is_refused_by_name(sio, tmp_path, content):
+def test_format_4_is_refused_with_what_to_do(tmp_path, content):
     (tmp_path / "x.mat").write_bytes(content)
-    refused(lambda: tfd.load(tmp_path / "x.mat"), tmp_path / "x.mat")
+    assert "-v7" in refused(lambda: tfd.load(tmp_path / "x.mat"), tmp_path / "x.mat")
 
 
 def test_an_error_of_the_disk_names_the_file(tmp_path):
@@ -539,6 +539,23 @@ def test_images_of_absurd_size_are_refused_before_they_are_unpacked(tmp_path, ma
         assert tracemalloc.get_traced_memory()[1] < 8 << 20
     finally:
         tracemalloc.stop()
+
+
+def test_a_jpeg_with_thousands_of_scans_and_a_large_image_in_text_are_refused_before_they_are_unpacked(
+        tmp_path, monkeypatch):
+    out = io.BytesIO()
+    picture(0, (64, 64), (3,)).save(out, "JPEG", progressive=True)
+    content = out.getvalue()
+    path = tmp_path / "x.jpg"
+    path.write_bytes(content + b"\xff\xda\0\2" * 1000)           # after the end of the image: a film, for example
+    assert tfd._read_picture(path).shape == (48, 48) and 1 < tfd._scans(content) < tfd.MAX_SCANS
+    scan = content[content.rfind(b"\xff\xda"):-2]
+    text = b"P2 2000 1200 255\n" + b"1 " * 2_400_000
+    for bad, words in (content[:-2] + scan * 1000 + content[-2:], "more than 50 scans"), (text, "as binary PGM"):
+        path.write_bytes(bad)
+        with monkeypatch.context() as patch:
+            patch.setattr(tfd, "_grey_square", lambda picture: pytest.fail("it was unpacked"))
+            assert words in refused(lambda: tfd._read_picture(path), path)
 
 
 # Where it is found

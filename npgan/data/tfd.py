@@ -14,10 +14,10 @@ npgan/data/__init__.py has `Images`, which `load` returns. This module downloads
 """
 
 import collections
-import errno
 import hashlib
 import math
 import os
+import re
 import struct
 import warnings
 import zlib
@@ -40,7 +40,12 @@ PARTS = TFD, f"tfd/{TFD}", f"TFD/{TFD}", OLIVETTI, f"olivetti/{OLIVETTI}"
 SUFFIXES = {".png", ".jpg", ".jpeg", ".pgm"}
 MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}     # Pillow's, up to 8 bits a channel
 MAX_PIXELS, MAX_SIDE = 1 << 26, 1 << 15             # in one image file
+MAX_SCANS = 50                                      # in one JPEG; progressive ones have about 10
+MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")  # of a JPEG's segment; the other codes stand alone
+MAX_TEXT = 1 << 22                                  # bytes of a PGM image whose levels are written as text
 MAX_VARIABLES = 1000                                # in one .mat file
+SAVE = "load it in MATLAB and save it with the option -v7"
+BYTE_ORDERS = {b"IM": "<", b"MI": ">"}              # in a .mat file
 HEADER_BYTES = 4096                                 # an array's flags, sizes and name in a .mat file take less
 ADVICE = ("it is not public, and its holders have it from Josh Susskind, University of Toronto, on request; "
           "put TFD_48x48.mat into a directory and pass it (--data DIR) or set NPGAN_DATA to it, "
@@ -133,8 +138,9 @@ def _read_mat(path, seed):
         head = file.read(520)
         max_bytes = max_unpacked(os.fstat(file.fileno()).st_size)
     if b"\x89HDF\r\n\x1a\n" in (head[:8], head[512:]) or head.startswith(b"MATLAB 7.3"):
-        raise ValueError(f"{path}: MATLAB's format 7.3, which is HDF5, is not read; "
-                         "load it in MATLAB and save it with the option -v7")
+        raise ValueError(f"{path}: MATLAB's format 7.3, which is HDF5, is not read; {SAVE}")
+    if head[126:128] not in BYTE_ORDERS:
+        raise ValueError(f"{path}: not a .mat file of MATLAB's format 5 or 7; if it has another format, {SAVE}")
     try:
         import scipy.io
     except ImportError as e:
@@ -184,8 +190,8 @@ def _unsafe_arrays(path):
     """
     unsafe, elements = set(), 0
     with open(path, "rb") as file:
-        order = {b"IM": "<", b"MI": ">"}.get(file.read(128)[126:])      # None in format 4, which is safe
-        while order and len(tag := file.read(8)) == 8:
+        order = BYTE_ORDERS[file.read(128)[126:]]
+        while len(tag := file.read(8)) == 8:
             element_type, size = struct.unpack(order + "2I", tag)
             start = file.tell()
             content = file.read(min(size, HEADER_BYTES))
@@ -223,8 +229,7 @@ def _call_scipy(path, function, *args, **options):
     try:
         return function(*args, **options)
     except OSError as e:
-        # SciPy's OSError for a file that ends early has no number. EINVAL: it looked before the file's beginning.
-        if e.errno and e.errno != errno.EINVAL:
+        if e.errno:             # the disk's error; SciPy's OSError for a file that ends early has no number
             raise OSError(e.errno, e.strerror, str(path)) from e
         cause = e
     except Exception as e:      # noqa: BLE001, a damaged file can raise almost anything
@@ -347,6 +352,9 @@ def _read_picture(path):
                 if picture.width * picture.height > MAX_PIXELS or max(picture.size) > MAX_SIDE:
                     raise ValueError(f"{picture.width} x {picture.height} pixels, and no more than "
                                      f"{MAX_PIXELS:,}, and {MAX_SIDE:,} on a side, are read")
+                slow = _slow_to_read(file, picture.format)
+                if slow:
+                    raise ValueError(slow)
                 if picture.mode not in MODES:
                     raise ValueError("pixels of more than 8 bits, "
                                      f"Pillow's mode {picture.mode}; save it with 8")
@@ -355,3 +363,23 @@ def _read_picture(path):
             reason = printable(" ".join(str(e).split()), 200) or type(e).__name__
             raise ValueError(f"{printable(path)}: not a PNG, JPEG or PGM image that can be read ({reason}); "
                              "take it away or repair it") from e
+
+
+def _slow_to_read(file, form):
+    """Why a small file of this format would take minutes to unpack, or None."""
+    file.seek(0)
+    if form == "PPM" and file.read(2) in (b"P1", b"P2", b"P3") and os.fstat(file.fileno()).st_size > MAX_TEXT:
+        return f"more than {MAX_TEXT:,} bytes of text; save it as binary PGM"
+    if form == "JPEG" and _scans(file.read()) > MAX_SCANS:
+        return f"more than {MAX_SCANS} scans"
+    file.seek(0)
+    return None
+
+
+def _scans(jpeg):
+    """The number of scans in a JPEG file. Each of them goes through the whole image again."""
+    scans, offset = 0, 2
+    while (marker := MARKER.search(jpeg, offset)) and marker[0] != b"\xff\xd9" and scans <= MAX_SCANS:
+        scans += marker[0] == b"\xff\xda"
+        offset = marker.end() + int.from_bytes(jpeg[marker.end():marker.end() + 2], "big")
+    return scans
