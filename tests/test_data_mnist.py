@@ -224,8 +224,7 @@ def sorted_by_class(folder, n=600):
         (folder / name).write_bytes(idx(part))
 
 
-def test_a_file_sorted_by_class_trains_and_validates_on_all_classes_and_one_line_says_that_it_is_shuffled(
-        tmp_path, capsys):
+def test_a_file_sorted_by_class_is_shuffled_before_the_split_and_one_line_says_so(tmp_path, capsys):
     sorted_by_class(tmp_path / "sorted")
     d = mnist.load(tmp_path / "sorted")
     assert d.name == "sorted, shuffled"
@@ -233,9 +232,11 @@ def test_a_file_sorted_by_class_trains_and_validates_on_all_classes_and_one_line
     for pixels, labels in (d.train, d.train_labels), (d.valid, d.valid_labels):
         np.testing.assert_array_equal(np.round(pixels[:, 0] * 255), labels)
     said = capsys.readouterr().out
-    assert said.startswith("sorted: the order of these images is not a published one") and said.count("\n") == 1
+    assert said.startswith("sorted: the order of these images is not a published one")
+    assert said.count("\n") == 1
     again = mnist.load(tmp_path / "sorted")
-    assert all(np.array_equal(a, b) for a, b in zip(d[2:], again[2:])) and capsys.readouterr().out == ""
+    assert all(np.array_equal(a, b) for a, b in zip(d[2:], again[2:]))
+    assert capsys.readouterr().out == ""
 
 
 def test_labels_may_be_missing_and_one_line_says_so(tmp_path, capsys):
@@ -258,7 +259,8 @@ def test_a_small_file_that_unpacks_to_gigabytes_is_refused_with_what_to_do(tmp_p
     write(tmp_path, n=300_000, shape=(1, 1), suffix=".gz")
     header = bytes([0, 0, 8, 3]) + np.array((300_000, 100, 100), ">u4").tobytes()
     pack = zlib.compressobj(wbits=31, level=1)
-    content = pack.compress(header) + b"".join(pack.compress(bytes(1 << 20)) for _ in range(50)) + pack.flush()
+    zeros = (pack.compress(bytes(1 << 20)) for _ in range(50))
+    content = b"".join([pack.compress(header), *zeros, pack.flush()])
     for name in NAMES[0], NAMES[2]:
         (tmp_path / f"{name}.gz").write_bytes(content)
     (tmp_path / f"{NAMES[3]}.gz").unlink()
@@ -275,8 +277,8 @@ def test_a_small_file_that_unpacks_to_gigabytes_is_refused_with_what_to_do(tmp_p
 
 @pytest.mark.parametrize("spelling", [
     "train-images.idx3-ubyte", "train-images.idx3-ubyte.gz", "train_images_idx3_ubyte", "train-images.idx3",
-    "TRAIN-IMAGES-IDX3-UBYTE", "Train-Images.idx3-ubyte.GZ", "train-images-idx3-ubyte/train-images-idx3-ubyte",
-    "train-images-idx3-ubyte/train-images.idx3-ubyte"])
+    "TRAIN-IMAGES-IDX3-UBYTE", "Train-Images.idx3-ubyte.GZ",
+    "train-images-idx3-ubyte/train-images-idx3-ubyte", "train-images-idx3-ubyte/train-images.idx3-ubyte"])
 def test_the_usual_spellings_of_a_file_are_found(tmp_path, spelling):
     parts = write(tmp_path)
     (tmp_path / NAMES[0]).unlink()
@@ -287,7 +289,7 @@ def test_the_usual_spellings_of_a_file_are_found(tmp_path, spelling):
     assert len(mnist.load(tmp_path).train) == 10
 
 
-def test_the_published_spelling_comes_before_others_and_plain_before_packed_and_hidden_files_are_none(tmp_path):
+def test_the_published_spelling_comes_first_and_plain_before_packed_and_hidden_files_are_none(tmp_path):
     write(tmp_path)
     write(tmp_path, suffix=".gz")
     for other in "train-images.idx3-ubyte", "._train-images-idx3-ubyte", ".train-images-idx3-ubyte":
@@ -300,12 +302,12 @@ def test_the_published_spelling_comes_before_others_and_plain_before_packed_and_
     assert NAMES[0] not in mnist._files(tmp_path)
 
 
-@pytest.mark.parametrize("part, name", [("MNIST/raw", "idx"), ("raw", None), ("mnist/raw", "idx"), ("MNIST_data", "idx"),
-                                        ("MNIST", "idx")])
+@pytest.mark.parametrize("part, name", [("MNIST/raw", "idx"), ("raw", "data"), ("mnist/raw", "idx"),
+                                        ("MNIST_data", "idx"), ("MNIST", "idx")])
 def test_the_usual_layouts_are_found(tmp_path, part, name):
     write(tmp_path / "data" / part)
     assert mnist.find(tmp_path / "data") == tmp_path / "data" / part
-    assert mnist.load(tmp_path / "data").name == f"{name or 'data'}, shuffled"
+    assert mnist.load(tmp_path / "data").name == f"{name}, shuffled"
 
 
 def test_where_nothing_fits_the_message_says_what_is_there_and_where_the_files_are(tmp_path):
@@ -361,7 +363,8 @@ def test_a_named_directory_without_both_files_of_images_is_an_error_that_names_w
     monkeypatch.setenv("NPGAN_DATA", str(tmp_path / "env"))
     with pytest.raises(FileNotFoundError) as e:
         mnist.load(tmp_path / "named")
-    assert f"{folder}: expected a directory" in str(e.value) and f"missing: {NAMES[0]}; it has t10k" in str(e.value)
+    assert str(e.value).startswith(f"{folder}: expected a directory")
+    assert f"missing: {NAMES[0]}; it has t10k" in str(e.value)
     with pytest.raises(FileNotFoundError, match="nowhere"):
         mnist.load(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match="^'': there is no such file or directory$"):

@@ -42,7 +42,7 @@ class Images(NamedTuple):
 # --- What is said about data ------------------------------------------------------------------
 
 
-def printable(text, limit=500):
+def escape(text, limit=500):
     """The text, a name or path for example, with control characters escaped.
 
     A text longer than `limit` loses its middle. Names and messages that come from files may
@@ -56,14 +56,14 @@ def printable(text, limit=500):
 @functools.cache
 def tell(sentence):
     """Print a sentence, but only once in a process. If it cannot be printed, work goes on."""
-    with contextlib.suppress(OSError, ValueError):      # a closed terminal; an encoding that lacks a character
+    with contextlib.suppress(OSError, ValueError):      # a closed terminal, or a character that it lacks
         print(sentence)
 
 
 def by_name(what, *names):
-    """Whether `what` is one of the names that --data knows.
+    """Whether `what` is in `names`, the data sets that --data knows by name.
 
-    If a file or folder of that name exists too, one sentence says how to get it instead.
+    If there is a file or folder of this name too, one sentence says how to get it.
     """
     if what in names and os.path.lexists(what):
         tell(f"--data {what}: this means the name, not {what} in the current folder; "
@@ -72,7 +72,7 @@ def by_name(what, *names):
 
 
 def listed(folder):
-    """The files and folders in a folder, sorted, without hidden ones. Empty if there is none."""
+    """The visible files and folders in a folder, sorted; [] if there is no such folder."""
     try:
         return sorted(folder / name for name in os.listdir(folder) if not hidden(name))
     except OSError:
@@ -91,7 +91,7 @@ def contents(place, limit=5):
     if not visible:
         return "it has only hidden files" if names else "it is empty"
     more = f" and {len(visible) - limit} more" if len(visible) > limit else ""
-    return f"it has {', '.join(printable(name, 60) for name in visible[:limit])}{more}"
+    return f"it has {', '.join(escape(name, 60) for name in visible[:limit])}{more}"
 
 
 # --- Where data are ---------------------------------------------------------------------------
@@ -111,7 +111,10 @@ def hidden(name):
 
 
 def cache(name):
-    """The path of `name` in the user's cache. FileNotFoundError if there is no home directory."""
+    """The path of `name` in the user's cache.
+
+    Raises FileNotFoundError if there is no home directory.
+    """
     import pooch
 
     try:
@@ -123,7 +126,7 @@ def cache(name):
     return path
 
 
-def writable_cache(folder):
+def make_cache(folder):
     """This folder in the user's cache, or in a temporary folder if the cache cannot be written.
 
     In the second case, one sentence says so. The process removes the temporary folder when it
@@ -186,7 +189,7 @@ def _unreachable(path):
         return missing
     except OSError as e:
         if path and path.is_symlink():
-            return f"this link leads to {printable(os.readlink(path))}, which cannot be reached: {e.strerror}"
+            return f"this link leads to {escape(os.readlink(path))}, which cannot be reached: {e.strerror}"
         return missing if isinstance(e, (FileNotFoundError, NotADirectoryError)) else e.strerror
 
 
@@ -209,11 +212,11 @@ def retrieve(url, sha256, path):
         raise OSError(f"{url.split('/')[2]}: {reason}") from e
 
 
-def max_unpacked(size):
-    """The most bytes that are unpacked from a file of this size: 16 times its size, but at least 128 MiB.
+def capacity(size):
+    """The most bytes to unpack from a file of `size` bytes: 16 times as many, or 128 MiB.
 
-    Images of digits or faces shrink less than that. A file that somebody made to fill the memory
-    can unpack to 1,032 times its size.
+    Digits and faces shrink less than that. A file that shall fill the memory can unpack to
+    1,032 times its size.
     """
     return max(1 << 27, 16 * size)
 
@@ -221,11 +224,11 @@ def max_unpacked(size):
 def shuffle(name, n):
     """A random order of n images, and the name of the data set that records the shuffle.
 
-    A file may be sorted by class. Its first rows then lack whole classes. So every data set whose
-    order nobody has published is shuffled before a part of it becomes the validation set.
+    A file may be sorted by class. Its first rows then lack whole classes. So a data set whose
+    order is not a published one is shuffled before a part of it becomes the validation set.
     """
-    tell(f"{name}: the order of these images is not a published one, so the training images are shuffled (seed 0) "
-         "before the last of them become the validation set")
+    tell(f"{name}: the order of these images is not a published one, so the training images are shuffled "
+         "(seed 0) before the last of them become the validation set")
     return np.random.default_rng((0, 4)).permutation(n), f"{name}, shuffled"
 
 

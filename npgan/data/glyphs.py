@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from npgan.data import Images, cache, printable, tell
+from npgan.data import Images, cache, escape, tell
 
 VERSION = 1                     # in the cached file's name; raise it with every change of a pixel
 SIZE, BOX = 28, 20              # pixels: as in MNIST, a digit fits a box of 20x20 in the middle of 28x28
@@ -232,5 +232,5 @@ def _write_cached(name, pixels, labels):
             os.unlink(temporary)
             raise
     except OSError as e:
-        tell(f"The rendered digits cannot be kept for the next time ({printable(e)}).")
+        tell(f"The rendered digits cannot be kept for the next time ({escape(e)}).")
     return pixels, labels

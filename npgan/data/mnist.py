@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from npgan.data import Images, contents, listed, locate, max_unpacked, printable, retrieve, shuffle, tell, writable_cache
+from npgan.data import Images, capacity, contents, escape, listed, locate, make_cache, retrieve, shuffle, tell
 
 # The SHA-256 of each file as published, with gzip; the CRC-32 of its array. The order matters.
 FILES = {
@@ -34,7 +34,7 @@ FILES = {
 }
 IMAGES = "train-images-idx3-ubyte", "t10k-images-idx3-ubyte"       # the files that must be there
 # Other spellings: some programs unpack train-images-idx3-ubyte.gz to train-images.idx3-ubyte.
-SPELLING = re.compile(r"(train|t10k|test)[-_. ](images|labels)[-_. ]idx([13])([-_. ]ubyte)?(\.gz)?", re.IGNORECASE)
+SPELLING = re.compile(r"(train|t10k|test)[-_. ](images|labels)[-_. ]idx([13])([-_. ]ubyte)?(\.gz)?", re.I)
 # Folders that other libraries make, torchvision's MNIST/raw for example.
 PARTS = ".", "mnist", "MNIST", "raw", "mnist/raw", "MNIST/raw", "MNIST_data", "mnist_data"
 MIRRORS = "https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"
@@ -53,7 +53,7 @@ def read_idx(path):
 
 
 def idx_shape(path):
-    """The shape of the array in one IDX file. Only the header is read. Errors as in read_idx."""
+    """The shape of the array in one IDX file, from its header. Raises what read_idx raises."""
     with _open(path) as (file, max_bytes):
         return _read_header(path, file, max_bytes)
 
@@ -66,13 +66,13 @@ def _open(path):
             size, compressed = os.fstat(file.fileno()).st_size, file.read(2) == b"\x1f\x8b"
             file.seek(0)
             if compressed:
-                yield gzip.GzipFile(fileobj=file), max_unpacked(size)
+                yield gzip.GzipFile(fileobj=file), capacity(size)
             else:
                 yield file, size
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: there is no such file") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as e:
-        raise ValueError(f"{path}: the gzip data is truncated or damaged ({printable(e)})") from e
+        raise ValueError(f"{path}: the gzip data is truncated or damaged ({escape(e)})") from e
 
 
 def _read_header(path, file, max_bytes):
@@ -105,7 +105,8 @@ def _announced(path, shape):
 
 
 def _read_content(path, file, shape):
-    size, content = math.prod(shape), bytearray()   # grows with the content, so a false size allocates nothing
+    size = math.prod(shape)
+    content = bytearray()               # grows with the content, so a false size allocates nothing
     while len(content) < size and (chunk := file.read(min(size - len(content), 1 << 20))):
         content += chunk
     if len(content) < size:
@@ -142,7 +143,7 @@ def _known(path):
 def find(data=None):
     """The directory with the files: `data`, else NPGAN_DATA, else the user's cache.
 
-    The files may be in a folder of `data` or NPGAN_DATA that has one of the usual names (PARTS).
+    The files may be in a folder of `data` or NPGAN_DATA that has one of the usual names, PARTS.
     The labels may be missing. Returns None if `data` is None and there is no such directory.
     Raises FileNotFoundError if `data` lacks a file of images.
     """
@@ -151,7 +152,7 @@ def find(data=None):
     missing = [name for name in IMAGES if name not in present]
     if missing and data is not None:
         place = folder or Path(os.path.expanduser(data))
-        elsewhere = [f"; {printable(other)} has both: pass that" for below in listed(place)
+        elsewhere = [f"; {escape(other)} has both: pass that" for below in listed(place)
                      for other in (below, below / "raw") if set(IMAGES) <= set(_files(other))][:1]
         raise FileNotFoundError(f"{place}: expected a directory with the files of MNIST, plain or with .gz; "
                                 f"missing: {', '.join(missing)}; {contents(place)}{''.join(elsewhere)}")
@@ -163,7 +164,7 @@ def fetch():
 
     Each file comes from the first mirror that has the published bytes; OSError if none has.
     """
-    directory = writable_cache("mnist")
+    directory = make_cache("mnist")
     for name, (sha256, _) in FILES.items():
         failures = []
         for mirror in MIRRORS:
@@ -197,7 +198,8 @@ def load(data=None, download=True):
     _check_shapes(files, {name: idx_shape(file) for name, file in files.items()})
     arrays = {name: read_idx(file) for name, file in files.items()}
     name = _name(directory, arrays)
-    (train, train_labels), (test, test_labels) = (_with_labels(name, split, arrays) for split in ("train", "t10k"))
+    train, train_labels = _with_labels(name, "train", arrays)
+    test, test_labels = _with_labels(name, "t10k", arrays)
     if name != "mnist":
         order, name = shuffle(name, len(train))
         train, train_labels = train[order], train_labels[order]
@@ -224,14 +226,16 @@ def _check_shapes(files, shapes):
         files = [files[name] for name in IMAGES]
         raise ValueError(f"{files[0]} has images of {sizes[0]}, but {files[1]} has images of {sizes[1]}")
     if train[0] < 2:
-        raise ValueError(f"{files[IMAGES[0]]}: 1 image found, expected at least 2, to train on and to validate")
+        raise ValueError(f"{files[IMAGES[0]]}: 1 image found, expected at least 2, "
+                         "to train on and to validate")
 
 
 def _with_labels(name, split, arrays):
     """The images and labels of the training file ("train") or the test file ("t10k")."""
     images, labels = arrays[f"{split}-images-idx3-ubyte"], arrays.get(f"{split}-labels-idx1-ubyte")
     if labels is None:
-        tell(f"{name}: there is no file {split}-labels-idx1-ubyte, so these labels are 0; no training uses labels")
+        tell(f"{name}: there is no file {split}-labels-idx1-ubyte, so these labels are 0; "
+             "no training uses labels")
         labels = np.zeros(len(images), np.uint8)
     return images, labels
 
@@ -244,10 +248,10 @@ def _to_pixels(images):
 
 
 def _name(directory, arrays):
-    """ "mnist" for MNIST's own bytes, with or without labels; otherwise the directory's name."""
+    """The name "mnist" for MNIST's bytes, with or without labels; otherwise the directory's."""
     if all(zlib.crc32(array) == FILES[name][1] for name, array in arrays.items()):
         return "mnist"
     directory = directory.resolve()
     name = directory.parent.name if directory.name.lower() == "raw" else directory.name
     usual = "", "mnist", "mnist_data"                   # a folder mnist/ may hold other data
-    return "idx" if name.lower() in usual else printable(name, 60)
+    return "idx" if name.lower() in usual else escape(name, 60)

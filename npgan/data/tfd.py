@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from npgan.data import Images, contents, hidden, locate, max_unpacked, printable, tell
+from npgan.data import Images, capacity, contents, escape, hidden, locate, tell
 
 SIZE, FOLDS = 48, 5
 TFD, OLIVETTI = "TFD_48x48.mat", "olivettifaces.mat"
@@ -46,7 +46,7 @@ MAX_TEXT = 1 << 22                                  # bytes of a PGM image whose
 MAX_VARIABLES = 1000                                # in one .mat file
 SAVE = "load it in MATLAB and save it with the option -v7"
 BYTE_ORDERS = {b"IM": "<", b"MI": ">"}              # in a .mat file
-HEADER_BYTES = 4096                                 # an array's flags, sizes and name in a .mat file take less
+HEADER_BYTES = 4096                                 # an array's flags, sizes and name take less
 ADVICE = ("it is not public, and its holders have it from Josh Susskind, University of Toronto, on request; "
           "put TFD_48x48.mat into a directory and pass it (--data DIR) or set NPGAN_DATA to it, "
           "or train on other faces: pass olivettifaces.mat (cs.nyu.edu/~roweis/data.html) "
@@ -74,8 +74,10 @@ def find(data=None):
     place = locate(data, (".", *PARTS), Path.is_file)
     place = place or locate(data, ["."], lambda folder: any(_picture_paths(folder)))
     if place is None:
+        there = contents(os.path.expanduser(data))
         raise FileNotFoundError(f"{data}: neither {TFD} nor {OLIVETTI} nor a PNG, JPEG or PGM image is "
-                                f"in this directory; {contents(os.path.expanduser(data))}. The Toronto Face Database was not found: {ADVICE}")
+                                f"in this directory; {there}. "
+                                f"The Toronto Face Database was not found: {ADVICE}")
     return place
 
 
@@ -109,7 +111,7 @@ def read(data=None, seed=0):
     if place is None:
         raise FileNotFoundError(f"The Toronto Face Database was not found: {ADVICE}")
     if place.is_file() and place.suffix.lower() in SUFFIXES:
-        raise ValueError(f"{place}: this is one image; pass the directory that has it, and at least {FOLDS} images")
+        raise ValueError(f"{place}: this is one image; pass a directory of at least {FOLDS} images")
     return Faces(place, *(_read_directory(place, seed) if place.is_dir() else _read_mat(place, seed)))
 
 
@@ -136,11 +138,12 @@ def _read_mat(path, seed):
     """(name, images, folds, labels) of TFD's file or that of the Olivetti faces."""
     with open(path, "rb") as file:
         head = file.read(520)
-        max_bytes = max_unpacked(os.fstat(file.fileno()).st_size)
+        max_bytes = capacity(os.fstat(file.fileno()).st_size)
     if b"\x89HDF\r\n\x1a\n" in (head[:8], head[512:]) or head.startswith(b"MATLAB 7.3"):
         raise ValueError(f"{path}: MATLAB's format 7.3, which is HDF5, is not read; {SAVE}")
     if head[126:128] not in BYTE_ORDERS:
-        raise ValueError(f"{path}: not a .mat file of MATLAB's format 5 or 7; if it has another format, {SAVE}")
+        raise ValueError(f"{path}: not a .mat file of MATLAB's format 5 or 7; "
+                         f"if it has another format, {SAVE}")
     try:
         import scipy.io
     except ImportError as e:
@@ -151,7 +154,7 @@ def _read_mat(path, seed):
     shapes = {name: shape for name, shape, kind in variables if kind in NUMERIC_CLASSES}
     wanted = ["faces"] if "faces" in shapes else ["images", "folds", "labs_ex"]
     if not set(wanted) <= set(shapes):
-        found = ", ".join(f"'{printable(name, 40)}'" for name in list(shapes)[:5])
+        found = ", ".join(f"'{escape(name, 40)}'" for name in list(shapes)[:5])
         raise ValueError(f"{path}: neither {TFD}, whose variables are images, folds and labs_ex, "
                          f"nor {OLIVETTI}, whose is faces: "
                          f"found {found or 'no array'}")
@@ -173,19 +176,19 @@ def _read_mat(path, seed):
         people = np.arange(400) // 10
         faces = faces.T.reshape(400, 64, 64).transpose(0, 2, 1)     # a column is one image, column by column
         known = zlib.crc32(np.ascontiguousarray(faces)) == OLIVETTI_CRC
-        name = "olivetti" if known else printable(path.stem, 60)
+        name = "olivetti" if known else escape(path.stem, 60)
         return _stand_in(name, _resize(faces), people, seed, people.astype(np.uint8))
     folds, labels = rest
     unlabelled = np.count_nonzero(folds[:, 0] == UNLABELLED)
-    name = "tfd" if (unlabelled, n - unlabelled) == COUNTS else printable(path.stem, 60)
+    name = "tfd" if (unlabelled, n - unlabelled) == COUNTS else escape(path.stem, 60)
     return name, faces, folds, np.maximum(labels.reshape(n), 0).astype(np.uint8)
 
 
 def _unsafe_arrays(path):
-    """The names of the arrays that are complex, of an unknown type, or longer than their shape.
+    """The names of arrays that are complex, of an unknown type, or longer than their shape.
 
-    SciPy's reader can end the process at such an array, or fill the memory. In MATLAB's format 5
-    an element is a type, a size and content. An array's content begins with three elements:
+    SciPy's reader can end the process at such an array, or fill the memory. In MATLAB's format
+    5 an element is a type, a size and content. An array's content begins with three elements:
     flags, sizes, name. Raises ValueError if these are longer than any real ones.
     """
     unsafe, elements = set(), 0
@@ -217,7 +220,7 @@ def _unsafe_arrays(path):
 
 
 def _element(order, content, offset):
-    """Where the element at this offset of `content` begins, its length and its type."""
+    """The element at this offset: where its content begins, its length and its type."""
     kind, length = struct.unpack_from(order + "2I", content, offset)
     if kind >> 16:                                                      # up to four bytes, within the tag
         return offset + 4, kind >> 16, kind & 0xFFFF
@@ -260,8 +263,8 @@ def _stand_in(name, images, people, seed, labels):
     for digest, fold in zip(digests, folds):
         parts[digest].add(fold.tobytes())
     if copies := sum(len(parts[digest]) > 1 for digest in digests):
-        tell(f"{name}: {copies} of {len(images)} images have an identical copy in another part of some fold, "
-             "so a test image can be a training image too; remove the copies")
+        tell(f"{name}: {copies} of {len(images)} images have an identical copy in another part of some "
+             "fold, so a test image can be a training image too; remove the copies")
     return name, images, folds, labels
 
 
@@ -293,7 +296,7 @@ def _grey_square(picture):
 
 
 def _grey_on_white(picture):
-    """A Pillow image in grey. Where it is transparent, it may hide any colour: white is shown."""
+    """A Pillow image in grey. Transparent parts, which may hide any colour, become white."""
     from PIL import Image
 
     grey = picture.convert("L")
@@ -313,11 +316,16 @@ def _picture_paths(directory):
 
 
 def _visible_files(directory):
-    """Yield the files in a directory, at any depth, but nothing hidden. A link is not followed."""
+    """Yield the visible files in a directory, at any depth, and links to folders."""
     for folder, folders, files in os.walk(directory):
         folders[:] = [name for name in folders if not hidden(name)]
         links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
         yield from (Path(folder, name) for name in links + files if not hidden(name))
+
+
+def _kind(path):
+    """The kind of a file that is not read, for messages."""
+    return "linked folders" if path.is_dir() else path.suffix.lower() or "without suffix"
 
 
 def _read_directory(directory, seed):
@@ -325,15 +333,16 @@ def _read_directory(directory, seed):
 
     Each folder is one person. If fewer than five folders have images, each image is one person.
     """
-    name, paths = printable(directory.resolve().name, 60) or "faces", sorted(_picture_paths(directory))
-    others = collections.Counter("linked folders" if path.is_dir() else path.suffix.lower() or "without suffix"
-                                 for path in set(_visible_files(directory)).difference(paths))
-    left_out = ", ".join(f"{n} {printable(kind, 20)}" for kind, n in others.most_common(8))
+    name, paths = escape(directory.resolve().name, 60) or "faces", sorted(_picture_paths(directory))
+    others = collections.Counter(_kind(path) for path in set(_visible_files(directory)).difference(paths))
+    left_out = ", ".join(f"{n} {escape(kind, 20)}" for kind, n in others.most_common(8))
     if len(paths) < FOLDS:
-        raise ValueError(f"{directory}: {len(paths)} images found, expected at least {FOLDS}, one for each fold; "
-                         f"only PNG, JPEG and PGM images are read{f', not {left_out}' if left_out else ''}")
+        rest = f", not {left_out}" if left_out else ""
+        raise ValueError(f"{directory}: {len(paths)} images found, expected at least {FOLDS}, "
+                         f"one for each fold; only PNG, JPEG and PGM images are read{rest}")
     if left_out:
-        tell(f"{name}: only PNG, JPEG and PGM images are read, so {others.total()} files are left out: {left_out}")
+        tell(f"{name}: only PNG, JPEG and PGM images are read, "
+             f"so {others.total()} files are left out: {left_out}")
     people = [str(path.parent) for path in paths]
     if len(set(people)) < FOLDS:
         people = range(len(paths))
@@ -360,8 +369,8 @@ def _read_picture(path):
                                      f"Pillow's mode {picture.mode}; save it with 8")
                 return _grey_square(picture)
         except Exception as e:  # noqa: BLE001, a damaged image can raise almost anything
-            reason = printable(" ".join(str(e).split()), 200) or type(e).__name__
-            raise ValueError(f"{printable(path)}: not a PNG, JPEG or PGM image that can be read ({reason}); "
+            reason = escape(" ".join(str(e).split()), 200) or type(e).__name__
+            raise ValueError(f"{escape(path)}: not a PNG, JPEG or PGM image that can be read ({reason}); "
                              "take it away or repair it") from e
 
 
