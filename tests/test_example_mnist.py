@@ -70,7 +70,7 @@ def test_a_run_writes_every_file_and_says_what_it_did(data, tmp_path, capsys):
         assert (tmp_path / name).stat().st_size > 0, name
     result = json.loads((tmp_path / "result.json").read_text())
     assert KEYS <= set(result)
-    assert (result["dataset"], result["epochs"], result["iterations"], result["k"]) == ("blobs", 3, 9, 1)
+    assert (result["dataset"], result["epochs"], result["iterations"], result["k"]) == ("blobs, shuffled", 3, 9, 1)
     assert all(np.isfinite(result[key]) for key in KEYS if key.startswith("parzen") or key.startswith("seconds"))
     with open(tmp_path / "history.csv") as f:
         rows = list(csv.DictReader(f))
@@ -79,7 +79,7 @@ def test_a_run_writes_every_file_and_says_what_it_did(data, tmp_path, capsys):
     assert film.n_frames == 3
     assert Image.open(tmp_path / "samples.png").size[0] == 2 * (10 * 7 + 2)
     out = capsys.readouterr().out
-    assert "blobs, preset quick" in out and "Parzen log-likelihood" in out
+    assert "blobs, shuffled, preset quick" in out and "Parzen log-likelihood" in out
     assert set(os.listdir(tmp_path)) == {*FILES, "frames"}, "no temporary files are left"
 
 
@@ -142,7 +142,7 @@ def test_the_objective_is_kept_when_resuming_and_a_checkpoint_that_names_none_is
     for name in ("pearson", "gan"):
         main("--out", tmp_path / name, "--resume", "--epochs", 4, "--quiet", finish=name == "pearson")
         assert same(tmp_path / "whole" / name, tmp_path / name)
-    assert "blobs, preset quick, pearson, numpy" in capsys.readouterr().out
+    assert "blobs, shuffled, preset quick, pearson, numpy" in capsys.readouterr().out
     assert json.loads((tmp_path / "pearson" / "result.json").read_text())["objective"] == "pearson"
     with pytest.raises(ValueError, match="--objective kl: .* was made with gan"):
         main("--out", tmp_path / "gan", "--resume", "--objective", "kl")
