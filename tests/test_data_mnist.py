@@ -371,6 +371,16 @@ def test_a_named_directory_without_both_files_of_images_is_an_error_that_names_w
         mnist.load("")
 
 
+def test_a_place_with_both_files_of_images_comes_before_one_with_more_files(tmp_path, cache, monkeypatch):
+    write(tmp_path)
+    (tmp_path / NAMES[0]).unlink()
+    write(cache)
+    for labels in NAMES[1], NAMES[3]:
+        (cache / labels).unlink()
+    monkeypatch.setenv("NPGAN_DATA", str(tmp_path))
+    assert mnist.find() == cache
+
+
 def test_without_download_nothing_is_fetched_and_the_message_says_what_to_do():
     with pytest.raises(FileNotFoundError, match="--data DIR.*NPGAN_DATA.*rendered digits"):
         mnist.load(download=False)

@@ -127,7 +127,7 @@ def _files(folder):
         for file in listed(path) if _known(path) and path.is_dir() else [path]:
             if (name := _known(file)) and file.is_file():
                 found.setdefault(name, []).append(file)
-    return {name: min(found[name], key=lambda file: (file.suffix == ".gz", file.stem != name, file))
+    return {name: min(found[name], key=lambda file: (file.suffix.lower() == ".gz", file.stem != name, file))
             for name in FILES if name in found}
 
 
@@ -140,6 +140,12 @@ def _known(path):
     return None
 
 
+def _count(folder):
+    """The number of files in a folder. Both files of images count more than all others."""
+    files = _files(folder)
+    return len(files) + (len(FILES) if set(IMAGES) <= set(files) else 0)
+
+
 def find(data=None):
     """The directory with the files: `data`, else NPGAN_DATA, else the user's cache.
 
@@ -147,7 +153,7 @@ def find(data=None):
     The labels may be missing. Returns None if `data` is None and there is no such directory.
     Raises FileNotFoundError if `data` lacks a file of images.
     """
-    folder = locate(data, PARTS, lambda folder: len(_files(folder)), "mnist")
+    folder = locate(data, PARTS, _count, "mnist")
     present = _files(folder) if folder else {}
     missing = [name for name in IMAGES if name not in present]
     if missing and data is not None:
