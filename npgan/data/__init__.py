@@ -196,9 +196,9 @@ def _unreachable(path):
 def retrieve(url, sha256, path):
     """Download `url` to `path` and return `path`.
 
-    Waits at most 3 seconds for a connection and tries once. Raises OSError if the download fails
-    or if the bytes do not have this SHA-256: the message names the host. If the file cannot be
-    written, the message names the folder.
+    Waits at most 3 seconds for a connection and tries once. Raises OSError with the host's name
+    if the download fails or if the bytes do not have this SHA-256. Raises OSError with the
+    folder's name if the file cannot be written.
     """
     import pooch
 
