@@ -15,7 +15,7 @@ import numpy as np
 from mnist import NOISE, paper_discriminator, paper_optimizer, train
 
 from npgan.conv import Conv2d, ConvTranspose2d, MaxPool, Reshape
-from npgan.data import cifar10
+from npgan.data import by_name, cifar10
 from npgan.layers import Dropout, Linear, Maxout, ReLU, Sigmoid, he, uniform
 from npgan.optim import Adam, Ramp
 from npgan.priors import Normal
@@ -110,7 +110,7 @@ def main(args):
 
 def load(data):
     """The images, and the label that all output uses for them."""
-    images = cifar10.load(None if data == "auto" else data, partial=True)
+    images = cifar10.load(None if by_name(data, "auto") else data, partial=True)
     return images, re.sub(r"^cifar10(?=,|$)", "CIFAR-10", images.name)
 
 

@@ -26,7 +26,7 @@ from mnist import NOISE, paper_discriminator, quick_optimizer, train
 from mnist import paper_optimizer as mnist_optimizer
 
 from npgan import metrics
-from npgan.data import tfd
+from npgan.data import by_name, tfd
 from npgan.layers import Linear, Maxout, ReLU, Scale, Sigmoid, constant, he, logit, sparse, uniform
 from npgan.optim import MaxColumnNorm
 from npgan.priors import Normal
@@ -149,7 +149,7 @@ def load(data):
     unlabelled images. They train on those of the first fold, and have only this fold, because
     the others validate and test on these images.
     """
-    faces = tfd.read(None if data == "auto" else data)
+    faces = tfd.read(None if by_name(data, "auto") else data)
     images, *folds = tfd.split(faces), tfd.split(faces, 0, "train")
     if not np.array_equal(images.train, folds[0].train):
         folds += [tfd.split(faces, fold, "train") for fold in range(1, tfd.FOLDS)]

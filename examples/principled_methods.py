@@ -24,7 +24,7 @@ import numpy as np
 from mnist import paper_networks, paper_optimizer
 
 from npgan import backend as xp
-from npgan.data import digits, toy
+from npgan.data import by_name, digits, toy
 from npgan.gan import Players, discriminator_gradient, generator_backward, norm, sample_noise
 from npgan.layers import Linear, Maxout, Noise, ReLU, he
 from npgan.net import Net
@@ -56,7 +56,7 @@ def parser():
 
 def load(what):
     """The name of the data, the examples to train on and those to look at."""
-    if what == "ring":
+    if by_name(what, "ring"):
         return what, toy.ring().sample(100_000, 0), toy.ring().sample(10_000, 1)
     images, label = digits.load(what)
     return label, images.train, images.valid

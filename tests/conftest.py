@@ -15,7 +15,7 @@ import compiled  # noqa: E402
 import device as stand_in  # noqa: E402
 import pytest  # noqa: E402
 
-from npgan import backend  # noqa: E402
+from npgan import backend, data  # noqa: E402
 
 WITHOUT_COMPILED = "test_theory", "test_example_faces"  # no kernel there that other modules do not run
 
@@ -127,6 +127,7 @@ def offline(tmp_path, monkeypatch):
     def no_network(*args, **kwargs):
         raise AssertionError("a download was tried")
 
+    data.tell.cache_clear()                                  # what earlier tests have printed
     monkeypatch.delenv("NPGAN_DATA", raising=False)
     monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "cache" / name)
     monkeypatch.setattr(pooch, "HTTPDownloader", no_network)

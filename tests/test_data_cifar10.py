@@ -123,7 +123,20 @@ def test_only_the_published_bytes_are_called_cifar10(tmp_path, contents, changed
     other = bytearray(contents[changed])
     other[-1] ^= 1
     folder = write(tmp_path / "mine", {**contents, changed: bytes(other)})
-    assert cifar10.load(folder).name == "mine (in CIFAR-10's form)"
+    assert cifar10.load(folder).name == "mine (in CIFAR-10's form), shuffled"
+
+
+def test_batches_sorted_by_class_are_shuffled_before_the_split_and_one_line_says_so(tmp_path, capsys):
+    contents = {name: b"".join(bytes([i // 5]) + bytes([i]) * 3072 for i in range(N * b, N * b + N))
+                for b, name in enumerate(NAMES[:5])}                        # image i is of grey i
+    d = cifar10.load(write(tmp_path / "mine", contents, NAMES[:5]))
+    assert d.name.endswith("0 of 10 test images, shuffled") and (len(d.train), len(d.valid)) == (40, 10)
+    greys = [np.round(x[:, -1] * 255).astype(int) for x in (d.train, d.valid)]
+    assert sorted(np.concatenate(greys).tolist()) == list(range(50))
+    np.testing.assert_array_equal(greys[0] // 5, d.train_labels)
+    np.testing.assert_array_equal(greys[1] // 5, d.valid_labels)
+    assert len(set(d.train_labels.tolist())) == 10 and len(set(d.valid_labels.tolist())) > 3
+    assert capsys.readouterr().out.count("are shuffled (seed 0)") == 1
 
 
 # Some of it
@@ -161,7 +174,8 @@ def test_one_image_cannot_both_train_and_validate(tmp_path, contents):
 
 # Where it is found
 
-@pytest.mark.parametrize("part", ["", "cifar-10-batches-bin", "cifar10"])
+@pytest.mark.parametrize("part", ["", "cifar-10-batches-bin", "cifar10", "CIFAR10",
+                                  "cifar10/cifar-10-batches-bin"])
 def test_batches_or_archive_are_found_in_a_directory_and_in_its_subdirectories(tmp_path, contents, part):
     folder = write(tmp_path / "a" / part, contents)
     assert cifar10.find(str(tmp_path / "a")) == folder
@@ -203,6 +217,33 @@ def test_a_named_directory_without_a_training_batch_is_refused(tmp_path, content
     for nowhere in (tmp_path / "nowhere", ""):
         said = refused(lambda: cifar10.load(nowhere), nowhere, FileNotFoundError)
         assert "no such file or directory" in said
+
+
+def test_a_tar_file_that_a_browser_unpacked_and_names_in_capitals_are_found(tmp_path, contents):
+    (tmp_path / "a").mkdir()
+    archive = tmp_path / "a" / "cifar-10-binary.tar"
+    archive.write_bytes(published(contents, packed=False))
+    assert cifar10.find(tmp_path / "a") == archive and cifar10.load(archive).name == "cifar10"
+    capitals = {name.upper(): content for name, content in contents.items()}
+    write(tmp_path / "b", capitals, capitals)
+    assert cifar10.load(tmp_path / "b").name == "cifar10"
+
+
+def test_hidden_files_and_folders_are_no_batches(tmp_path, contents):
+    folder = write(tmp_path / "a", contents, NAMES[:1])
+    (folder / "._data_batch_2.bin").write_bytes(b"x")
+    assert len(cifar10._batch_files(folder)) == 1
+    hidden = "__MACOSX", ".ipynb_checkpoints", "a/.cache"
+    copies = [(f"{folder}/data_batch_1.bin", b"x") for folder in hidden]
+    (tmp_path / "x.tar").write_bytes(tar([*copies, *contents.items()], packed=False))
+    assert cifar10.load(tmp_path / "x.tar").name == "cifar10"
+
+
+def test_where_no_batch_is_found_the_message_says_what_is_there(tmp_path):
+    (tmp_path / "cifar-100.bin").write_bytes(b"")
+    (tmp_path / ".DS_Store").write_bytes(b"")
+    said = refused(lambda: cifar10.find(tmp_path), tmp_path, FileNotFoundError)
+    assert "; it has cifar-100.bin: fetch" in said
 
 
 def test_the_pickled_version_is_named_and_not_read(tmp_path):

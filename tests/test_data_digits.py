@@ -41,7 +41,7 @@ def test_the_rendered_digits_stand_in_only_for_auto_and_one_sentence_says_so(cap
 
 def test_a_directory_is_labelled_by_its_name_even_if_it_is_called_glyphs(folder):
     images, label = digits.load(str(folder))
-    assert label == images.name == "glyphs" and images.shape == (3, 5)
+    assert label == images.name == "glyphs, shuffled" and images.shape == (3, 5)
 
 
 def test_npgan_data_without_the_files_is_mentioned_before_the_search_goes_on(tmp_path, monkeypatch, capsys):
@@ -53,6 +53,22 @@ def test_npgan_data_without_the_files_is_mentioned_before_the_search_goes_on(tmp
 
 def test_npgan_data_may_lead_auto_to_other_images_but_not_mnist(folder, monkeypatch, capsys):
     monkeypatch.setenv("NPGAN_DATA", str(folder))
-    assert digits.load("auto")[1] == "glyphs" and capsys.readouterr().out == ""
+    assert digits.load("auto")[1] == "glyphs, shuffled"
+    assert capsys.readouterr().out.startswith("glyphs: the order of these images is not a published one")
     with pytest.raises(ValueError, match="NPGAN_DATA leads not to MNIST but to glyphs"):
         digits.load("mnist")
+
+
+@pytest.mark.parametrize("what", ["mnist", "glyphs", "auto"])
+def test_a_folder_with_the_name_of_a_data_set_is_not_taken_and_one_line_says_how_to_get_it(
+        folder, monkeypatch, capsys, what):
+    folder.rename(folder.parent / what)
+    monkeypatch.chdir(folder.parent)
+    if what == "mnist":
+        with pytest.raises(OSError):
+            digits.load(what)
+    else:
+        assert digits.load(what)[1] == "rendered digits"
+    words = f"this means the name, not {what} in the current folder; for that, say --data ./{what}\n"
+    assert capsys.readouterr().out.startswith(f"--data {what}: {words}")
+    assert digits.load(f"./{what}")[0].shape == (3, 5)

@@ -1,6 +1,7 @@
 """The rendered digits: their form, whether they can be read, and their cache."""
 
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -207,9 +208,23 @@ def test_a_damaged_cache_is_rendered_again_and_mended(cache, renders, how):
     assert equal(glyphs.load(0, 20), a) and len(renders) == 2
 
 
-def test_a_cache_that_cannot_be_written_is_no_error(cache, renders):
+def test_a_cached_file_that_unpacks_to_more_is_not_unpacked(cache, renders):
+    a = glyphs.load(0, 20)
+    file, = cache.iterdir()
+    np.savez_compressed(file, pixels=np.zeros((64 << 10, 1 << 10), np.uint8), labels=a.train_labels)
+    tracemalloc.start()
+    try:
+        assert equal(glyphs.load(0, 20), a) and len(renders) == 2
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_cache_that_cannot_be_written_is_no_error_and_one_line_says_so(cache, renders, capsys):
     cache.write_bytes(b"a file where the directory should be")
     assert equal(glyphs.load(0, 20), glyphs.load(0, 20)) and len(renders) == 2
+    said = capsys.readouterr().out
+    assert said.startswith("The rendered digits cannot be kept for the next time (") and said.count("\n") == 1
 
 
 def test_a_write_that_fails_midway_leaves_nothing_behind(cache, renders, monkeypatch):

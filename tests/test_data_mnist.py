@@ -170,7 +170,9 @@ def test_the_last_sixth_of_the_training_file_validates_and_pixels_are_bytes_over
         tmp_path, n, cut, suffix):
     train, labels, test, test_labels = write(tmp_path / "my digits", n, suffix=suffix)
     d = mnist.load(tmp_path / "my digits")
-    assert (d.name, d.shape) == ("my digits", (3, 5))
+    assert (d.name, d.shape) == ("my digits, shuffled", (3, 5))
+    order = np.random.default_rng((0, 4)).permutation(n)
+    train, labels = train[order], labels[order]
     assert d.train.dtype == d.valid.dtype == d.test.dtype == np.float32
     np.testing.assert_array_equal(d.train, (train[:cut] / 255).reshape(cut, 15).astype("float32"))
     np.testing.assert_array_equal(d.valid, (train[cut:] / 255).reshape(n - cut, 15).astype("float32"))
@@ -201,14 +203,136 @@ def test_files_that_disagree_are_refused_by_name(tmp_path, which, array, other):
 
 def test_only_mnists_own_bytes_are_called_mnist(tmp_path, monkeypatch):
     parts = write(tmp_path / "mnist")
-    assert mnist.load(tmp_path).name == "idx"
+    assert mnist.load(tmp_path).name == "idx, shuffled"
     monkeypatch.setattr(mnist, "FILES", {name: ("", zlib.crc32(part)) for name, part in zip(NAMES, parts)})
+    d = mnist.load(tmp_path)
+    assert d.name == "mnist"
+    pixels = np.concatenate([d.train, d.valid]).reshape(parts[0].shape)     # in the order of the file
+    np.testing.assert_array_equal(pixels, (parts[0] / 255).astype("float32"))
+    (tmp_path / "mnist" / NAMES[1]).unlink()
     assert mnist.load(tmp_path).name == "mnist"
     write(tmp_path / "mnist", seed=1)
-    assert mnist.load(tmp_path).name == "idx"
+    assert mnist.load(tmp_path).name == "idx, shuffled"
+
+
+def sorted_by_class(folder, n=600):
+    """A data set in which each image is of its label's grey, and the labels are in order."""
+    labels = np.sort(np.arange(n, dtype=np.uint8) % 10)
+    images = np.broadcast_to(labels[:, None, None], (n, 3, 5)).astype(np.uint8)
+    folder.mkdir()
+    for name, part in zip(NAMES, (images, labels, images, labels)):
+        (folder / name).write_bytes(idx(part))
+
+
+def test_a_file_sorted_by_class_is_shuffled_before_the_split_and_one_line_says_so(tmp_path, capsys):
+    sorted_by_class(tmp_path / "sorted")
+    d = mnist.load(tmp_path / "sorted")
+    assert d.name == "sorted, shuffled"
+    assert np.bincount(d.train_labels).min() > 30 and np.bincount(d.valid_labels, minlength=10).min() > 2
+    for pixels, labels in (d.train, d.train_labels), (d.valid, d.valid_labels):
+        np.testing.assert_array_equal(np.round(pixels[:, 0] * 255), labels)
+    said = capsys.readouterr().out
+    assert said.startswith("sorted: the order of these images is not a published one")
+    assert said.count("\n") == 1
+    again = mnist.load(tmp_path / "sorted")
+    assert all(np.array_equal(a, b) for a, b in zip(d[2:], again[2:]))
+    assert capsys.readouterr().out == ""
+
+
+def test_labels_may_be_missing_and_one_line_says_so(tmp_path, capsys):
+    write(tmp_path / "a")
+    (tmp_path / "a" / NAMES[1]).unlink()
+    d = mnist.load(tmp_path / "a")
+    assert not d.train_labels.any() and len(d.train_labels) == 10 and d.test_labels.any()
+    assert f"a: there is no file {NAMES[1]}, so these labels are 0" in capsys.readouterr().out
+
+
+def test_headers_that_do_not_fit_are_refused_before_any_content_is_read(tmp_path, monkeypatch):
+    write(tmp_path)
+    (tmp_path / NAMES[1]).write_bytes(idx(np.zeros(11, np.uint8)))
+    monkeypatch.setattr(mnist, "_read_content", lambda *args: pytest.fail("content was read"))
+    with pytest.raises(ValueError, match="12 images.*11 labels"):
+        mnist.load(tmp_path)
+
+
+def test_a_small_file_that_unpacks_to_gigabytes_is_refused_with_what_to_do(tmp_path):
+    write(tmp_path, n=300_000, shape=(1, 1), suffix=".gz")
+    header = bytes([0, 0, 8, 3]) + np.array((300_000, 100, 100), ">u4").tobytes()
+    pack = zlib.compressobj(wbits=31, level=1)
+    zeros = (pack.compress(bytes(1 << 20)) for _ in range(50))
+    content = b"".join([pack.compress(header), *zeros, pack.flush()])
+    for name in NAMES[0], NAMES[2]:
+        (tmp_path / f"{name}.gz").write_bytes(content)
+    (tmp_path / f"{NAMES[3]}.gz").unlink()
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="300000 x 100 x 100 bytes, expected no more than.*gunzip"):
+            mnist.load(tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
 
 
 # Where it is found
+
+@pytest.mark.parametrize("spelling", [
+    "train-images.idx3-ubyte", "train-images.idx3-ubyte.gz", "train_images_idx3_ubyte", "train-images.idx3",
+    "TRAIN-IMAGES-IDX3-UBYTE", "Train-Images.idx3-ubyte.GZ",
+    "train-images-idx3-ubyte/train-images-idx3-ubyte", "train-images-idx3-ubyte/train-images.idx3-ubyte"])
+def test_the_usual_spellings_of_a_file_are_found(tmp_path, spelling):
+    parts = write(tmp_path)
+    (tmp_path / NAMES[0]).unlink()
+    path = tmp_path / spelling
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(idx(parts[0]))
+    assert mnist.find(tmp_path) == tmp_path
+    assert len(mnist.load(tmp_path).train) == 10
+
+
+def test_the_published_spelling_comes_first_and_plain_before_packed_and_hidden_files_are_none(tmp_path):
+    write(tmp_path)
+    write(tmp_path, suffix=".gz")
+    for other in "train-images.idx3-ubyte", "._train-images-idx3-ubyte", ".train-images-idx3-ubyte":
+        (tmp_path / other).write_bytes(b"")
+    (tmp_path / "__MACOSX").mkdir()
+    assert mnist._files(tmp_path) == {name: tmp_path / name for name in NAMES}
+    (tmp_path / NAMES[0]).unlink()
+    (tmp_path / f"{NAMES[0]}.gz").unlink()
+    (tmp_path / "train-images.idx3-ubyte").unlink()
+    assert NAMES[0] not in mnist._files(tmp_path)
+
+
+@pytest.mark.parametrize("part, name", [("MNIST/raw", "idx"), ("raw", "data"), ("mnist/raw", "idx"),
+                                        ("MNIST_data", "idx"), ("MNIST", "idx")])
+def test_the_usual_layouts_are_found(tmp_path, part, name):
+    write(tmp_path / "data" / part)
+    assert mnist.find(tmp_path / "data") == tmp_path / "data" / part
+    assert mnist.load(tmp_path / "data").name == f"{name}, shuffled"
+
+
+def test_where_nothing_fits_the_message_says_what_is_there_and_where_the_files_are(tmp_path):
+    def said(place):
+        with pytest.raises(FileNotFoundError) as e:
+            mnist.load(place)
+        assert "\n" not in str(e.value) and "\x1b" not in str(e.value)
+        return str(e.value)
+
+    (tmp_path / "empty").mkdir()
+    assert "it is empty" in said(tmp_path / "empty")
+    (tmp_path / "empty" / ".DS_Store").write_bytes(b"")
+    assert "only hidden files" in said(tmp_path / "empty")
+    for name in ("mnist.npz", "bad\x1b[31m\n", "x" * 200, *"abcdefg"):
+        (tmp_path / "empty" / name).write_bytes(b"")
+    words = said(tmp_path / "empty")
+    assert "it has a, b, bad\\x1b[31m\\n, c, d and 5 more" in words and NAMES[0] in words
+    write(tmp_path / "sets" / "FashionMNIST" / "raw")
+    assert f"{tmp_path / 'sets' / 'FashionMNIST' / 'raw'} has both: pass that" in said(tmp_path / "sets")
+    file = tmp_path / "sets" / "FashionMNIST" / "raw" / NAMES[0]
+    assert "it is a file, not a directory" in said(file) and "no such" not in said(file)
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    assert f"this link leads to {tmp_path / 'nowhere'}" in said(tmp_path / "link")
+
+
 
 def test_a_directory_or_its_mnist_subdirectory_is_found(tmp_path):
     write(tmp_path / "a")
@@ -229,21 +353,32 @@ def test_a_named_directory_comes_before_npgan_data_and_that_before_the_cache(tmp
     assert mnist.find(tmp_path / "named") == tmp_path / "named"
 
 
-def test_a_named_directory_without_all_four_files_is_an_error_that_names_what_is_missing(
+def test_a_named_directory_without_both_files_of_images_is_an_error_that_names_what_is_missing(
         tmp_path, cache, monkeypatch):
     write(cache)
     write(tmp_path / "env")
     folder = tmp_path / "named" / "mnist"
     write(folder)
-    (folder / NAMES[1]).unlink()
+    (folder / NAMES[0]).unlink()
     monkeypatch.setenv("NPGAN_DATA", str(tmp_path / "env"))
     with pytest.raises(FileNotFoundError) as e:
         mnist.load(tmp_path / "named")
-    assert str(folder) in str(e.value) and NAMES[1] in str(e.value) and NAMES[0] not in str(e.value)
+    assert str(e.value).startswith(f"{folder}: expected a directory")
+    assert f"missing: {NAMES[0]}; it has t10k" in str(e.value)
     with pytest.raises(FileNotFoundError, match="nowhere"):
         mnist.load(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match="^'': there is no such file or directory$"):
         mnist.load("")
+
+
+def test_a_place_with_both_files_of_images_comes_before_one_with_more_files(tmp_path, cache, monkeypatch):
+    write(tmp_path)
+    (tmp_path / NAMES[0]).unlink()
+    write(cache)
+    for labels in NAMES[1], NAMES[3]:
+        (cache / labels).unlink()
+    monkeypatch.setenv("NPGAN_DATA", str(tmp_path))
+    assert mnist.find() == cache
 
 
 def test_without_download_nothing_is_fetched_and_the_message_says_what_to_do():

@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import struct
 import sys
 import tracemalloc
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from npgan import data as shared
 from npgan.data import tfd
 
 patient = settings(deadline=None)       # the machine may be busy
@@ -26,6 +28,7 @@ except (KeyError, FileNotFoundError):
 
 @pytest.fixture(autouse=True)
 def no_environment(monkeypatch):
+    shared.tell.cache_clear()                             # what earlier tests have printed
     monkeypatch.delenv("NPGAN_DATA", raising=False)
 
 
@@ -207,6 +210,50 @@ def test_an_array_at_which_scipy_would_end_the_process_is_refused(sio, tmp_path,
     assert "images does not hold what it should" in refused(lambda: tfd.load(path), path)
 
 
+@pytest.mark.parametrize("content", [
+    struct.pack("<5i", 0, 2**31 - 1, 2**31 - 1, 0, 6) + b"faces\0",
+    struct.pack("<5i", 0, -5, 3, 0, 6) + b"faces\0",
+    struct.pack("<5i", 0, 4096, 400, 0, 2**31 - 1) + b"faces\0"])
+def test_format_4_is_refused_with_what_to_do(tmp_path, content):
+    (tmp_path / "x.mat").write_bytes(content)
+    assert "-v7" in refused(lambda: tfd.load(tmp_path / "x.mat"), tmp_path / "x.mat")
+
+
+def test_an_error_of_the_disk_names_the_file(tmp_path):
+    def fails():
+        raise OSError(5, "Input/output error")
+
+    assert "Input/output error" in refused(lambda: tfd._call_scipy(tmp_path, fails), tmp_path, OSError)
+
+
+def compressed(head, zeros):
+    """A .mat file of one compressed array: `head`, then `zeros` megabytes of zeros."""
+    pack = zlib.compressobj(1)
+    body = pack.compress(head) + b"".join(pack.compress(bytes(1 << 20)) for _ in range(zeros)) + pack.flush()
+    return b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM" + struct.pack("<2I", 15, len(body)) + body
+
+
+def array_header(name_length, data_length, shape=(4096, 400)):
+    head = struct.pack("<2I", 14, 64 + data_length) + struct.pack("<4I", 6, 8, 9, 0)
+    head += struct.pack("<2I2i", 5, 8, *shape) + struct.pack("<2I", 1, name_length)
+    return head + b"faces\0\0\0" + struct.pack("<2I", 2, data_length)
+
+
+@pytest.mark.parametrize("head, words", [
+    (array_header(300 << 20, 0), "damaged"), (array_header(5, 300 << 20), "faces does not hold"),
+    (array_header(5, 300 << 20, (1 << 20, 300)), "within the size of the file"),
+], ids=["name", "content", "shape"])
+def test_a_small_mat_file_that_unpacks_to_hundreds_of_megabytes_is_refused_first(sio, tmp_path, head, words):
+    (tmp_path / "x.mat").write_bytes(compressed(head, 300))
+    assert (tmp_path / "x.mat").stat().st_size < 2 << 20
+    tracemalloc.start()
+    try:
+        assert words in refused(lambda: tfd.load(tmp_path / "x.mat"), tmp_path / "x.mat")
+        assert tracemalloc.get_traced_memory()[1] < 160 << 20       # SciPy unpacks a block of 128 KiB at once
+    finally:
+        tracemalloc.stop()
+
+
 @patient
 @given(st.binary(max_size=300)
        | st.binary(max_size=300).map((b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM").__add__))
@@ -311,6 +358,89 @@ def test_a_directory_of_images_is_split_by_folders_as_by_people(tmp_path, suffix
     assert [len(p) for p in people] == [6, 2, 2] and not any(labels.any() for labels in d[5:])
 
 
+@pytest.mark.parametrize("name", [".ipynb_checkpoints", "__MACOSX", "person03/.ipynb_checkpoints", ".a/x"])
+def test_hidden_files_and_folders_are_no_images(tmp_path, capsys, name):
+    expected = tfd.load(album(tmp_path / "faces", 6, 2))
+    (tmp_path / "faces" / name).mkdir(parents=True)
+    for i, path in enumerate(sorted((tmp_path / "faces").glob("person*/*.png"))):
+        (tmp_path / "faces" / name / f"{i}-checkpoint.png").write_bytes(path.read_bytes())
+        (path.parent / f"._{path.name}").write_bytes(b"\0\5\x16\7")
+    for path in "desktop.ini", "person01/Thumbs.db":
+        (tmp_path / "faces" / path).write_bytes(b"")
+    for a, b in zip(tfd.load(tmp_path / "faces")[2:], expected[2:]):
+        np.testing.assert_array_equal(a, b)
+    assert capsys.readouterr().out == ""
+    hidden = album(tmp_path / ".hidden", 5)
+    assert tfd.load(hidden).name == ".hidden"                       # but the user named this one
+
+
+def test_an_image_in_two_persons_folders_is_counted_and_one_sentence_warns(tmp_path, capsys):
+    album(tmp_path / "faces", 6, 2)
+    shutil.copy(tmp_path / "faces" / "person00" / "0.png", tmp_path / "faces" / "person00" / "copy.png")
+    tfd.load(tmp_path / "faces")
+    assert capsys.readouterr().out == ""                # a copy in the same folder is in the same part
+    shutil.copytree(tmp_path / "faces" / "person01", tmp_path / "faces" / "copies")
+    for _ in range(2):
+        assert len(tfd.read(tmp_path / "faces").images) == 15
+    assert capsys.readouterr().out == (
+        "faces: 4 of 15 images have an identical copy in another part of some fold, "
+        "so a test image can be a training image too; remove the copies\n")
+
+
+def test_files_that_are_not_read_are_counted_and_named(tmp_path, capsys):
+    album(tmp_path / "faces", 5)
+    for i in range(3):
+        (tmp_path / "faces" / "person01" / f"{i}.WEBP").write_bytes(b"")
+    (tmp_path / "faces" / "subject01.happy\x1b[31m").write_bytes(b"")
+    (tmp_path / "faces" / "README").write_bytes(b"")
+    (tmp_path / "more").mkdir()
+    (tmp_path / "faces" / "more").symlink_to(tmp_path / "more")
+    assert len(tfd.read(tmp_path / "faces").images) == 5
+    said = capsys.readouterr().out
+    assert said.startswith("faces: only PNG, JPEG and PGM images are read, so 6 files are left out: 3 .webp,")
+    assert "1 without suffix" in said and "1 .happy\\x1b[31m" in said and "1 linked folders" in said
+    (tmp_path / "faces" / "person00" / "0.png").unlink()
+    assert "4 images found" in (said := refused(lambda: tfd.load(tmp_path / "faces"), tmp_path / "faces"))
+    assert "not 3 .webp" in said
+
+
+def test_where_no_image_is_found_the_message_says_what_is_there_and_a_single_image_is_no_directory(tmp_path):
+    (tmp_path / "a.webp").write_bytes(b"")
+    assert "; it has a.webp." in refused(lambda: tfd.find(tmp_path), tmp_path, FileNotFoundError)
+    picture().save(tmp_path / "x.png")
+    said = refused(lambda: tfd.load(tmp_path / "x.png"), tmp_path / "x.png")
+    assert "this is one image; pass a directory" in said
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA", "P", "L", "RGB"])
+def test_transparent_parts_are_white_whatever_they_hide_and_one_sentence_says_so(tmp_path, capsys, mode):
+    hidden = np.zeros((48, 48, 4), np.uint8)
+    hidden[:24] = 0, 255, 0, 0                                      # green, but transparent
+    hidden[24:] = 90, 90, 90, 255
+    options = {}
+    if mode in ("RGBA", "LA"):
+        image = Image.fromarray(hidden).convert(mode)
+    elif mode == "PA":
+        image = Image.fromarray(hidden).convert("RGB").quantize(2)
+        image = image.convert("RGBA")
+        image.putalpha(Image.fromarray(hidden[:, :, 3]))
+    elif mode == "P":
+        image = Image.fromarray(np.repeat(np.uint8([0, 1]), 24)[:, None].repeat(48, 1)).convert("P")
+        image.putpalette([0, 255, 0, 90, 90, 90])
+        options = {"transparency": 0}
+    else:
+        image = Image.fromarray(hidden[:, :, :3]).convert(mode)
+        options = {"transparency": image.getpixel((0, 0))}
+    image.save(tmp_path / "x.png", **options)
+    found = tfd._read_picture(tmp_path / "x.png")
+    assert (found[:24] == 255).all() and (found[24:] == 90).all()
+    assert capsys.readouterr().out == "Transparent parts of pictures are made white\n"
+    hidden[:, :, 3] = 255
+    Image.fromarray(hidden).save(tmp_path / "y.png")
+    Image.fromarray(hidden[:, :, :3]).save(tmp_path / "z.png")
+    np.testing.assert_array_equal(*(tfd._read_picture(tmp_path / name) for name in ("y.png", "z.png")))
+
+
 def test_with_fewer_than_five_folders_each_image_is_a_person(tmp_path):
     album(tmp_path, 2, 5)
     assert [len(x) for x in tfd.load(tmp_path)[2:5]] == [6, 2, 2]
@@ -397,7 +527,8 @@ def png(width, height):
         + chunk(b"IDAT", zlib.compress(bytes(1 << 20))) + chunk(b"IEND", b"")
 
 
-@pytest.mark.parametrize("size", [(9000, 9000), (20000, 5000), (60000, 60000), (2**31 - 1, 2**31 - 1)])
+@pytest.mark.parametrize("size", [(9000, 9000), (20000, 5000), (60000, 60000), (2**31 - 1, 2**31 - 1),
+                                  (1, 60_000_000), (40_000, 1)])
 @pytest.mark.parametrize("make", [png, lambda w, h: b"P5 %d %d 255\n" % (w, h) + bytes(1 << 20)],
                          ids=["PNG", "PGM"])
 def test_images_of_absurd_size_are_refused_before_they_are_unpacked(tmp_path, make, size):
@@ -411,6 +542,23 @@ def test_images_of_absurd_size_are_refused_before_they_are_unpacked(tmp_path, ma
         assert tracemalloc.get_traced_memory()[1] < 8 << 20
     finally:
         tracemalloc.stop()
+
+
+def test_a_jpeg_of_a_thousand_scans_and_a_large_image_in_text_are_refused_unread(tmp_path, monkeypatch):
+    out = io.BytesIO()
+    picture(0, (64, 64), (3,)).save(out, "JPEG", progressive=True)
+    content = out.getvalue()
+    path = tmp_path / "x.jpg"
+    path.write_bytes(content + b"\xff\xda\0\2" * 1000)           # a film may follow the image
+    assert tfd._read_picture(path).shape == (48, 48) and 1 < tfd._scans(content) < tfd.MAX_SCANS
+    scan = content[content.rfind(b"\xff\xda"):-2]
+    text = b"P2 2000 1200 255\n" + b"1 " * 2_400_000
+    scans = content[:-2] + scan * 1000 + content[-2:]
+    for bad, words in (scans, "more than 50 scans"), (text, "as binary PGM"):
+        path.write_bytes(bad)
+        with monkeypatch.context() as patch:
+            patch.setattr(tfd, "_grey_square", lambda picture: pytest.fail("it was unpacked"))
+            assert words in refused(lambda: tfd._read_picture(path), path)
 
 
 # Where it is found

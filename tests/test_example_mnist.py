@@ -92,7 +92,7 @@ def test_a_run_writes_every_file_and_says_what_it_did(data, tmp_path, capsys):
         assert (tmp_path / name).stat().st_size > 0, name
     entries = json.loads((tmp_path / "result.json").read_text())
     assert KEYS <= set(entries)
-    assert (entries["dataset"], entries["epochs"], entries["iterations"], entries["k"]) == ("blobs", 3, 9, 1)
+    assert (entries["dataset"], entries["epochs"], entries["iterations"], entries["k"]) == ("blobs, shuffled", 3, 9, 1)
     assert all(np.isfinite(entries[key]) for key in FIGURES)
     with open(tmp_path / "history.csv") as f:
         rows = list(csv.DictReader(f))
@@ -102,7 +102,7 @@ def test_a_run_writes_every_file_and_says_what_it_did(data, tmp_path, capsys):
     assert film.n_frames == 3
     assert Image.open(tmp_path / "samples.png").size[0] == 2 * (10 * 7 + 2)
     out = capsys.readouterr().out
-    assert "blobs, preset quick" in out and "Parzen log-likelihood" in out
+    assert "blobs, shuffled, preset quick" in out and "Parzen log-likelihood" in out
     assert set(os.listdir(tmp_path)) == {*FILES, "frames"}, "no temporary files are left"
 
 
@@ -158,7 +158,7 @@ def test_the_objective_is_kept_when_resuming(data, tmp_path, capsys):
     capsys.readouterr()
     main("--out", tmp_path / "parts", "--resume", "--epochs", 4, finish=True)
     assert same(tmp_path / "whole", tmp_path / "parts")
-    assert "blobs, preset quick, pearson, numpy" in capsys.readouterr().out
+    assert "blobs, shuffled, preset quick, pearson, numpy" in capsys.readouterr().out
     assert result(tmp_path / "parts")["objective"] == "pearson"
     with pytest.raises(ValueError, match="--objective kl: .* was made with pearson"):
         main("--out", tmp_path / "parts", "--resume", "--objective", "kl")

@@ -12,13 +12,15 @@ networks that expect normalised images need `gcn`.
 import gzip
 import hashlib
 import math
+import os
+import re
 import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from npgan.data import Images, cache, locate, retrieve
+from npgan.data import Images, contents, escape, hidden, listed, locate, make_cache, retrieve, shuffle
 
 SHAPE = 3, 32, 32
 CLASSES = "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"
@@ -36,7 +38,10 @@ RECORD_BYTES = 1 + math.prod(SHAPE)
 ARCHIVE = "cifar-10-binary.tar.gz"
 SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"       # of the archive
 URL = f"https://www.cs.toronto.edu/~kriz/{ARCHIVE}"
-FOLDERS = ".", "cifar-10-batches-bin", "cifar10"
+# Folders that the archive and other libraries make. Some browsers unpack the archive to a .tar.
+FOLDERS = (".", "cifar-10-batches-bin", "cifar10", "cifar10/cifar-10-batches-bin", "cifar-10", "CIFAR10",
+           "CIFAR-10", "cifar-10-binary", "cifar-10-binary/cifar-10-batches-bin")
+ARCHIVES = ARCHIVE, ARCHIVE.removesuffix(".gz")
 CACHED = f"cifar10/{ARCHIVE}"
 ADVICE = (f"fetch {URL} and pass it, or the directory it unpacks to (--data PATH), "
           "or set NPGAN_DATA to the directory that has it")
@@ -49,16 +54,17 @@ def find(data=None, partial=False):
     directory is returned only if `data` names it or `partial` is true. Returns None if `data`
     is None and nothing is found. Raises FileNotFoundError if `data` has no training batch.
     """
-    place = locate(data, [*FOLDERS, *(f"{folder}/{ARCHIVE}" for folder in FOLDERS)], _count, CACHED)
+    archives = (f"{folder}/{name}" for name in ARCHIVES for folder in FOLDERS)
+    place = locate(data, [*FOLDERS, *archives], _count, CACHED)
     if place and (partial or data is not None or _count(place) == len(FILES)):
         return place
     if data is None:
         return None
     pickled = [f"{folder}/data_batch_1" for folder in FOLDERS]
-    pickled += "cifar-10-batches-py", "../cifar-10-batches-py"
+    pickled += "cifar-10-batches-py", "../cifar-10-batches-py", "cifar-10-python.tar.gz"
     hint = ", but the pickled version, which is not read" if locate(data, pickled, Path.exists) else ""
     raise FileNotFoundError(f"{data}: neither {ARCHIVE} nor any of data_batch_1.bin to data_batch_5.bin "
-                            f"is in this directory{hint}: {ADVICE}")
+                            f"is in this directory{hint}; {contents(os.path.expanduser(data))}: {ADVICE}")
 
 
 def _count(place):
@@ -70,9 +76,11 @@ def _count(place):
 
 def _batch_files(folder):
     """{name: path} of the batches in a folder. test_batch*.bin is a part of the test batch."""
-    found = {name: folder / name for name in FILES if (folder / name).is_file()}
+    files = {file.name.lower(): file for file in listed(folder) if file.is_file()}
+    found = {name: files[name] for name in FILES if name in files}
     if "test_batch.bin" not in found:
-        found |= {file.name: file for file in sorted(folder.glob("test_batch*.bin"))[:1] if file.is_file()}
+        parts = [file for name, file in files.items() if re.fullmatch(r"test_batch.*\.bin", name)]
+        found |= {file.name: file for file in parts[:1]}
     return found
 
 
@@ -83,7 +91,7 @@ def _training(names):
 def fetch():
     """Download the archive into the user's cache and return its path; OSError if that fails."""
     try:
-        return retrieve(URL, SHA256, cache(CACHED))
+        return retrieve(URL, SHA256, make_cache("cifar10") / ARCHIVE)
     except OSError as e:
         raise OSError(f"CIFAR-10 was not found, and {ARCHIVE} could not be downloaded ({e}): "
                       f"{_advice()}") from e
@@ -100,10 +108,10 @@ def load(data=None, download=True, partial=False):
     """The images as `Images` of shape (3, 32, 32). The last fifth of the batches validates.
 
     CIFAR-10 gives 40,000 + 10,000 training and validation images and is named "cifar10". Data
-    with other bytes are named after their file or directory. The files are where `find(data,
-    partial)` finds them; otherwise they are downloaded, or FileNotFoundError is raised if
-    `download` is False. If batches are missing, the name gives the number of images, and the
-    test set may be empty. Raises ValueError for any other content.
+    with other bytes are shuffled before the split, and named after their file or directory. The
+    files are where `find(data, partial)` finds them; otherwise they are downloaded, or
+    FileNotFoundError is raised if `download` is False. If batches are missing, the name gives
+    the number of images, and the test set may be empty. Raises ValueError for other content.
     """
     place = find(data, partial)
     if place is None:
@@ -116,15 +124,18 @@ def load(data=None, download=True, partial=False):
         batches = {name: _read_batch(file) for name, file in _batch_files(place).items()}
     complete = set(FILES) <= set(batches)
     records = {name: _parse_records(place / name, batch, complete) for name, batch in batches.items()}
-    training = _training(records)
-    pixels, labels = _join([records[name] for name in training])
-    test_pixels, test_labels = _join([records[name] for name in records if name not in training])
-    if len(pixels) < 2:
+    training = [records[name] for name in _training(records)]
+    test = [records[name] for name in records if name not in _training(records)]
+    n, n_test = (sum(map(len, parts)) for parts in (training, test))
+    if n < 2:
         raise ValueError(f"{place}: 1 training image found, expected at least 2, to train on and to validate")
-    name = "cifar10" if _is_published(batches) else f"{place.resolve().name} (in CIFAR-10's form)"
+    published = _is_published(batches)
+    name = "cifar10" if published else f"{escape(place.resolve().name, 60)} (in CIFAR-10's form)"
     if not complete:
-        name += (f", {len(pixels):,} of {5 * RECORDS:,} training images, "
-                 f"{len(test_pixels):,} of {RECORDS:,} test images")
+        name += f", {n:,} of {5 * RECORDS:,} training images, {n_test:,} of {RECORDS:,} test images"
+    order, name = (np.arange(n), name) if published else shuffle(name, n)
+    pixels, labels = _join(training, order)
+    test_pixels, test_labels = _join(test, np.arange(n_test))
     cut = len(pixels) * 4 // 5
     return Images(name, SHAPE, pixels[:cut], pixels[cut:], test_pixels,
                   labels[:cut], labels[cut:], test_labels)
@@ -134,7 +145,8 @@ def _read_batch(file):
     """The bytes of a batch file. Raises ValueError before it reads a file that is too large."""
     size, max_bytes = file.stat().st_size, RECORDS * RECORD_BYTES
     if size > max_bytes:
-        raise ValueError(f"{file}: {size:,} bytes found, expected {max_bytes:,} ({RECORDS:,} records)")
+        raise ValueError(f"{escape(file)}: {size:,} bytes found, "
+                         f"expected {max_bytes:,} ({RECORDS:,} records)")
     return file.read_bytes()
 
 
@@ -145,24 +157,25 @@ def _parse_records(file, batch, complete):
         expected = f"{RECORDS * RECORD_BYTES:,}"
         if not complete:
             expected = f"a multiple of {RECORD_BYTES:,} up to {expected}"
-        raise ValueError(f"{file}: {len(batch):,} bytes found, expected {expected}: "
+        raise ValueError(f"{escape(file)}: {len(batch):,} bytes found, expected {expected}: "
                          "the file is cut short, or is no batch of CIFAR-10's")
     records = np.frombuffer(batch, np.uint8).reshape(n, RECORD_BYTES)
     wrong = np.flatnonzero(records[:, 0] >= len(CLASSES))
     if len(wrong):
-        raise ValueError(f"{file}: record {wrong[0]} has the label {records[wrong[0], 0]}, "
+        raise ValueError(f"{escape(file)}: record {wrong[0]} has the label {records[wrong[0], 0]}, "
                          f"expected 0 to {len(CLASSES) - 1}")
     return records
 
 
-def _join(parts):
-    """The pixels (n, 3072) and the labels (n,) in the records of several batches."""
-    ends = np.cumsum([0] + [len(part) for part in parts])
-    pixels = np.empty((ends[-1], RECORD_BYTES - 1), np.float32)
-    labels = np.empty(ends[-1], np.uint8)
-    for part, start, end in zip(parts, ends, ends[1:]):
-        np.divide(part[:, 1:], 255, out=pixels[start:end], dtype=np.float32)
-        labels[start:end] = part[:, 0]
+def _join(parts, order):
+    """The pixels (n, 3072) and labels (n,) of several batches, in this order."""
+    pixels = np.empty((len(order), RECORD_BYTES - 1), np.float32)
+    labels, rows = np.empty(len(order), np.uint8), np.argsort(order)        # the new row of each record
+    blocks = (part[i:i + 1000] for part in parts for i in range(0, len(part), 1000))
+    for block in blocks:
+        here, rows = rows[:len(block)], rows[len(block):]
+        pixels[here] = np.divide(block[:, 1:], 255, dtype=np.float32)
+        labels[here] = block[:, 0]
     return pixels, labels
 
 
@@ -202,8 +215,9 @@ def _read_archive(archive):
                 for _ in range(100):
                     if (member := tar.next()) is None:
                         break
-                    name = PurePosixPath(member.name).name
-                    if name not in FILES or not member.isreg():
+                    path = PurePosixPath(member.name)
+                    name, folders = path.name, [part for part in path.parts if part != ".."]
+                    if name not in FILES or not member.isreg() or any(map(hidden, folders)):
                         continue
                     if name in batches:
                         raise ValueError(f"{name} is in it twice")
@@ -215,7 +229,8 @@ def _read_archive(archive):
             while stream.read(1 << 16):         # to the end, where gzip compares the checksum
                 pass
         except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, RecursionError) as e:
-            raise ValueError(f"{archive}: not CIFAR-10's archive, or damaged ({e}): {ADVICE}") from e
+            reason = escape(e, 200)
+            raise ValueError(f"{archive}: not CIFAR-10's archive, or damaged ({reason}): {ADVICE}") from e
     missing = [name for name in FILES if name not in batches]
     if missing:
         raise ValueError(f"{archive}: this archive lacks {', '.join(missing)}: {ADVICE}")

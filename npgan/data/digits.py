@@ -5,7 +5,7 @@ mnist.py and glyphs.py first: they make the digits. This module only chooses bet
 prints why. A data set that the user names is never replaced.
 """
 
-from npgan.data import glyphs, mnist, npgan_data
+from npgan.data import by_name, glyphs, mnist, npgan_data, tell
 
 
 def load(what="auto"):
@@ -15,20 +15,20 @@ def load(what="auto"):
     can be downloaded, otherwise the rendered digits. Any other text is a directory with IDX
     files.
     """
+    search = by_name(what, "auto", "mnist", "glyphs")
     if what == "glyphs":
         return glyphs.load(), "rendered digits"
-    search = what in ("auto", "mnist")
     if search and npgan_data():
         try:
             mnist.find(npgan_data())
         except OSError as e:
-            print(f"NPGAN_DATA: {e}; looking further")
+            tell(f"NPGAN_DATA: {e}; looking further")
     try:
         images = mnist.load(None if search else what)
     except OSError as e:
         if what != "auto":
             raise
-        print(f"{e}\nSo this run trains on the rendered digits, not on MNIST.")
+        tell(f"{e}\nSo this run trains on the rendered digits, not on MNIST.")
         return glyphs.load(), "rendered digits"
     if what == "mnist" and images.name != "mnist":
         raise ValueError(f"--data mnist: NPGAN_DATA leads not to MNIST but to {images.name}; "

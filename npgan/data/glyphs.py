@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from npgan.data import Images, cache
+from npgan.data import Images, cache, escape, tell
 
 VERSION = 1                     # in the cached file's name; raise it with every change of a pixel
 SIZE, BOX = 28, 20              # pixels: as in MNIST, a digit fits a box of 20x20 in the middle of 28x28
@@ -195,8 +195,8 @@ def load(seed=0, n=70000):
     """
     if n < 7:
         raise ValueError(f"glyphs.load: n = {n} is too few: three splits need at least 7 images")
-    path = cache(f"glyphs-version{VERSION}-seed{seed}-n{n}.npz")
-    pixels, labels = _read_cached(path, n) or _write_cached(path, *render(seed, n))
+    name = f"glyphs-version{VERSION}-seed{seed}-n{n}.npz"
+    pixels, labels = _read_cached(name, n) or _write_cached(name, *render(seed, n))
     images = pixels.astype(np.float32)
     images /= 255
     test = n // 7
@@ -204,10 +204,12 @@ def load(seed=0, n=70000):
     return Images("glyphs", (SIZE, SIZE), *(images[s] for s in splits), *(labels[s] for s in splits))
 
 
-def _read_cached(path, n):
-    """The pixels and labels in the file, or None if there is no file, or a damaged one."""
+def _read_cached(name, n):
+    """The pixels and labels in the cache's file, or None if there is none, or a damaged one."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(cache(name), allow_pickle=False) as file:
+            if sum(member.file_size for member in file.zip.infolist()) > n * (SIZE * SIZE + 1) + 4096:
+                return None                     # before anything is unpacked
             pixels, labels = file["pixels"], file["labels"]
     except Exception:  # noqa: BLE001, a damaged archive can raise almost anything
         return None
@@ -216,9 +218,10 @@ def _read_cached(path, n):
     return (pixels, labels) if sound else None
 
 
-def _write_cached(path, pixels, labels):
+def _write_cached(name, pixels, labels):
     """Write the file if the cache can be written; return the pixels and labels in any case."""
     try:
+        path = cache(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(".tmp", path.name, path.parent)
         try:
@@ -228,6 +231,6 @@ def _write_cached(path, pixels, labels):
         except BaseException:
             os.unlink(temporary)
             raise
-    except OSError:
-        pass                                    # the next call renders again, which takes seconds
+    except OSError as e:
+        tell(f"The rendered digits cannot be kept for the next time ({escape(e)}).")
     return pixels, labels

@@ -9,14 +9,17 @@ npgan/data/__init__.py has `Images`, which `load` returns. This module reads no 
 and it does not fall back to other data if MNIST is missing: digits.py does.
 """
 
+import contextlib
 import gzip
 import math
 import os
+import re
 import zlib
+from pathlib import Path
 
 import numpy as np
 
-from npgan.data import Images, cache, locate, retrieve
+from npgan.data import Images, capacity, contents, escape, listed, locate, make_cache, retrieve, shuffle, tell
 
 # The SHA-256 of each file as published, with gzip; the CRC-32 of its array. The order matters.
 FILES = {
@@ -29,6 +32,11 @@ FILES = {
     "t10k-labels-idx1-ubyte":
         ("f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6", 0xee8604d9),
 }
+IMAGES = "train-images-idx3-ubyte", "t10k-images-idx3-ubyte"       # the files that must be there
+# Other spellings: some programs unpack train-images-idx3-ubyte.gz to train-images.idx3-ubyte.
+SPELLING = re.compile(r"(train|t10k|test)[-_. ](images|labels)[-_. ]idx([13])([-_. ]ubyte)?(\.gz)?", re.I)
+# Folders that other libraries make, torchvision's MNIST/raw for example.
+PARTS = ".", "mnist", "MNIST", "raw", "mnist/raw", "MNIST/raw", "MNIST_data", "mnist_data"
 MIRRORS = "https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"
 ADVICE = ("put its four files into a directory and pass it (--data DIR) or set NPGAN_DATA to it, "
           "or train on the rendered digits (--data glyphs), which need no file")
@@ -39,21 +47,35 @@ def read_idx(path):
 
     Raises ValueError for any other content, FileNotFoundError if there is no such file.
     """
+    with _open(path) as (file, max_bytes):
+        shape = _read_header(path, file, max_bytes)
+        return _read_content(path, file, shape)
+
+
+def idx_shape(path):
+    """The shape of the array in one IDX file, from its header. Raises what read_idx raises."""
+    with _open(path) as (file, max_bytes):
+        return _read_header(path, file, max_bytes)
+
+
+@contextlib.contextmanager
+def _open(path):
+    """The unpacked stream of an IDX file, and the most bytes that it may hold."""
     try:
         with open(path, "rb") as file:
-            compressed = file.read(2) == b"\x1f\x8b"
+            size, compressed = os.fstat(file.fileno()).st_size, file.read(2) == b"\x1f\x8b"
             file.seek(0)
-            # Deflate makes data at most 1032 times smaller, so the file holds no more than
-            # this.
-            max_bytes = os.fstat(file.fileno()).st_size * (1032 if compressed else 1)
-            return _parse_idx(path, gzip.GzipFile(fileobj=file) if compressed else file, max_bytes)
+            if compressed:
+                yield gzip.GzipFile(fileobj=file), capacity(size)
+            else:
+                yield file, size
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: there is no such file") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as e:
-        raise ValueError(f"{path}: the gzip data is truncated or damaged ({e})") from e
+        raise ValueError(f"{path}: the gzip data is truncated or damaged ({escape(e)})") from e
 
 
-def _parse_idx(path, file, max_bytes):
+def _read_header(path, file, max_bytes):
     magic = file.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0":
         raise ValueError(f"{path}: not an IDX file, which begins with the bytes 00 00 08: "
@@ -69,49 +91,86 @@ def _parse_idx(path, file, max_bytes):
                          f"{len(header)} bytes of sizes found, expected {4 * axes}")
     shape = tuple(np.frombuffer(header, ">u4").tolist())
     size, max_size = math.prod(shape), max_bytes - 4 - 4 * axes
-    announced = f"{path}: the IDX header announces {' x '.join(map(str, shape))} bytes"
     if size == 0:
-        raise ValueError(f"{announced}, expected sizes of at least 1")
+        raise ValueError(f"{_announced(path, shape)}, expected sizes of at least 1")
     if size > max_size:
-        raise ValueError(f"{announced}, expected no more than the {max_size} that this file can hold")
+        advice = "; unpack the file with gunzip to read more" if isinstance(file, gzip.GzipFile) else ""
+        raise ValueError(f"{_announced(path, shape)}, expected no more than the {max_size} "
+                         f"that a file of this size can hold{advice}")
+    return shape
+
+
+def _announced(path, shape):
+    return f"{path}: the IDX header announces {' x '.join(map(str, shape))} bytes"
+
+
+def _read_content(path, file, shape):
+    size = math.prod(shape)
     content = bytearray()               # grows with the content, so a false size allocates nothing
     while len(content) < size and (chunk := file.read(min(size - len(content), 1 << 20))):
         content += chunk
     if len(content) < size:
-        raise ValueError(f"{announced}, but only {len(content)} follow it")
+        raise ValueError(f"{_announced(path, shape)}, but only {len(content)} follow it")
     if file.read(1):                    # at its end, a gzip stream also compares the checksum
-        raise ValueError(f"{announced}, but more follow it")
+        raise ValueError(f"{_announced(path, shape)}, but more follow it")
     return np.frombuffer(content, np.uint8).reshape(shape)
 
 
 def _files(folder):
-    """{name: path} of the files in the folder. A plain file is preferred to a .gz."""
-    suffixes = ".gz", ""            # the last one wins
-    paths = ((name, folder / (name + suffix)) for name in FILES for suffix in suffixes)
-    return {name: path for name, path in paths if path.is_file()}
+    """{name: path} of the files in a folder, in the order of FILES, whatever their spelling.
+
+    The published spelling is preferred to others, and a plain file to a .gz. A file may also be
+    in a folder of its name, where some archivers put it.
+    """
+    found = {}
+    for path in listed(folder):
+        for file in listed(path) if _known(path) and path.is_dir() else [path]:
+            if (name := _known(file)) and file.is_file():
+                found.setdefault(name, []).append(file)
+    return {name: min(found[name], key=lambda file: (file.suffix.lower() == ".gz", file.stem != name, file))
+            for name in FILES if name in found}
+
+
+def _known(path):
+    """The published name of a file that is spelled like one of the four, or None."""
+    if spelled := SPELLING.fullmatch(path.name):
+        split, kind, axes = (part.lower() for part in spelled.groups()[:3])
+        name = f"{split.replace('test', 't10k')}-{kind}-idx{axes}-ubyte"
+        return name if name in FILES else None
+    return None
+
+
+def _count(folder):
+    """The number of files in a folder. Both files of images count more than all others."""
+    files = _files(folder)
+    return len(files) + (len(FILES) if set(IMAGES) <= set(files) else 0)
 
 
 def find(data=None):
-    """The directory with the four files: `data`, else NPGAN_DATA, else the user's cache.
+    """The directory with the files: `data`, else NPGAN_DATA, else the user's cache.
 
-    The files may be in the folder mnist/ of `data` or NPGAN_DATA. Returns None if `data` is
-    None and there is no such directory. Raises FileNotFoundError if `data` lacks a file.
+    The files may be in a folder of `data` or NPGAN_DATA that has one of the usual names, PARTS.
+    The labels may be missing. Returns None if `data` is None and there is no such directory.
+    Raises FileNotFoundError if `data` lacks a file of images.
     """
-    folder = locate(data, (".", "mnist"), lambda folder: len(_files(folder)), "mnist")
+    folder = locate(data, PARTS, _count, "mnist")
     present = _files(folder) if folder else {}
-    missing = [name for name in FILES if name not in present]
+    missing = [name for name in IMAGES if name not in present]
     if missing and data is not None:
-        raise FileNotFoundError(f"{folder or data}: expected a directory with the four files of MNIST, "
-                                f"plain or with .gz; missing: {', '.join(missing)}")
+        place = folder or Path(os.path.expanduser(data))
+        elsewhere = [f"; {escape(other)} has both: pass that" for below in listed(place)
+                     for other in (below, below / "raw") if set(IMAGES) <= set(_files(other))][:1]
+        raise FileNotFoundError(f"{place}: expected a directory with the files of MNIST, plain or with .gz; "
+                                f"missing: {', '.join(missing)}; {contents(place)}{''.join(elsewhere)}")
     return None if missing else folder
 
 
 def fetch():
-    """Download MNIST into the user's cache and return that directory.
+    """Download MNIST into the user's cache, or a temporary one, and return that directory.
 
     Each file comes from the first mirror that has the published bytes; OSError if none has.
     """
-    directory = cache("mnist")
+    directory = make_cache("mnist")
     for name, (sha256, _) in FILES.items():
         failures = []
         for mirror in MIRRORS:
@@ -123,42 +182,68 @@ def fetch():
                 cause = e
         else:
             raise OSError(f"MNIST was not found, and {name}.gz could not be downloaded "
-                          f"({'; '.join(failures)}): {ADVICE}") from cause
+                          f"({'; '.join(dict.fromkeys(failures))}): {ADVICE}") from cause
     return directory
 
 
 def load(data=None, download=True):
-    """The images as `Images`. The last sixth of the training file is for validation.
+    """The images as `Images`. The last sixth of the training images is for validation.
 
     For MNIST this is the usual split, 50,000 + 10,000 of 60,000, and the name is "mnist". Data
-    with other bytes are named after their directory. The files are where `find(data)` finds
-    them; otherwise they are downloaded, or FileNotFoundError is raised if `download` is False.
-    Raises ValueError if the files do not fit together.
+    with other bytes are shuffled before they are split, and named after their directory. The
+    files are where `find(data)` finds them; otherwise they are downloaded, or FileNotFoundError
+    is raised if `download` is False. Labels that are missing are 0. Raises ValueError if the
+    files do not fit together.
     """
     directory = find(data)
     if directory is None:
         if not download:
             raise FileNotFoundError(f"MNIST was not found: {ADVICE}")
         directory = fetch()
-    files = list(_files(directory).values())
-    train, train_labels, test, test_labels = arrays = [read_idx(file) for file in files]
-    for file, array, axes in zip(files, arrays, (3, 1, 3, 1)):
-        if array.ndim != axes:
-            kind = "images" if axes == 3 else "labels"
-            raise ValueError(f"{file}: {array.ndim} axes found, expected {axes}: {kind}")
-    for i in 0, 2:
-        if len(arrays[i]) != len(arrays[i + 1]):
-            raise ValueError(f"{files[i]} has {len(arrays[i])} images, "
-                             f"but {files[i + 1]} has {len(arrays[i + 1])} labels")
-    if train.shape[1:] != test.shape[1:]:
-        sizes = ["x".join(map(str, array.shape[1:])) for array in (train, test)]
-        raise ValueError(f"{files[0]} has images of {sizes[0]}, but {files[2]} has images of {sizes[1]}")
-    if len(train) < 2:
-        raise ValueError(f"{files[0]}: 1 image found, expected at least 2, to train on and to validate")
+    files = _files(directory)
+    _check_shapes(files, {name: idx_shape(file) for name, file in files.items()})
+    arrays = {name: read_idx(file) for name, file in files.items()}
+    name = _name(directory, arrays)
+    train, train_labels = _with_labels(name, "train", arrays)
+    test, test_labels = _with_labels(name, "t10k", arrays)
+    if name != "mnist":
+        order, name = shuffle(name, len(train))
+        train, train_labels = train[order], train_labels[order]
     cut = len(train) * 5 // 6
     pixels, test_pixels = _to_pixels(train), _to_pixels(test)
-    return Images(_name(directory, arrays), train.shape[1:], pixels[:cut], pixels[cut:], test_pixels,
+    return Images(name, train.shape[1:], pixels[:cut], pixels[cut:], test_pixels,
                   train_labels[:cut], train_labels[cut:], test_labels)
+
+
+def _check_shapes(files, shapes):
+    """Raise ValueError if the files do not fit together. Only the headers have been read."""
+    for name, shape in shapes.items():
+        axes, kind = (3, "images") if "idx3" in name else (1, "labels")
+        if len(shape) != axes:
+            raise ValueError(f"{files[name]}: {len(shape)} axes found, expected {axes}: {kind}")
+    for name in IMAGES:
+        labels = name.replace("images-idx3", "labels-idx1")
+        if labels in shapes and shapes[labels][0] != shapes[name][0]:
+            raise ValueError(f"{files[name]} has {shapes[name][0]} images, "
+                             f"but {files[labels]} has {shapes[labels][0]} labels")
+    train, test = (shapes[name] for name in IMAGES)
+    if train[1:] != test[1:]:
+        sizes = ["x".join(map(str, shape[1:])) for shape in (train, test)]
+        files = [files[name] for name in IMAGES]
+        raise ValueError(f"{files[0]} has images of {sizes[0]}, but {files[1]} has images of {sizes[1]}")
+    if train[0] < 2:
+        raise ValueError(f"{files[IMAGES[0]]}: 1 image found, expected at least 2, "
+                         "to train on and to validate")
+
+
+def _with_labels(name, split, arrays):
+    """The images and labels of the training file ("train") or the test file ("t10k")."""
+    images, labels = arrays[f"{split}-images-idx3-ubyte"], arrays.get(f"{split}-labels-idx1-ubyte")
+    if labels is None:
+        tell(f"{name}: there is no file {split}-labels-idx1-ubyte, so these labels are 0; "
+             "no training uses labels")
+        labels = np.zeros(len(images), np.uint8)
+    return images, labels
 
 
 def _to_pixels(images):
@@ -169,7 +254,10 @@ def _to_pixels(images):
 
 
 def _name(directory, arrays):
-    if all(zlib.crc32(array) == crc for array, (_, crc) in zip(arrays, FILES.values())):
+    """The name "mnist" for MNIST's bytes, with or without labels; otherwise the directory's."""
+    if all(zlib.crc32(array) == FILES[name][1] for name, array in arrays.items()):
         return "mnist"
-    name = directory.resolve().name
-    return name if name and name.lower() != "mnist" else "idx"      # a folder mnist/ may hold other data
+    directory = directory.resolve()
+    name = directory.parent.name if directory.name.lower() == "raw" else directory.name
+    usual = "", "mnist", "mnist_data"                   # a folder mnist/ may hold other data
+    return "idx" if name.lower() in usual else escape(name, 60)

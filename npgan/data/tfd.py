@@ -7,14 +7,17 @@ Data: J. Susskind, A. Anderson, G. Hinton, "The Toronto Face Database", UTML TR 
 Two stand-ins have names of their own. One is the Olivetti faces (AT&T Laboratories Cambridge,
 1992-1994; 40 people, 10 images of each), in S. Roweis's file olivettifaces.mat. The other is
 any directory of images. Stand-ins are made grey, cut to the central square, and resized to
-48x48 with Pillow's LANCZOS filter. Their five folds are drawn by a seed; in each fold, all
-images of a person are in the same part.
+48x48 with Pillow's LANCZOS filter. Transparent parts are made white. Their five folds are drawn
+by a seed; in each fold, all images of a person are in the same part.
 
 npgan/data/__init__.py has `Images`, which `load` returns. This module downloads nothing.
 """
 
+import collections
+import hashlib
 import math
 import os
+import re
 import struct
 import warnings
 import zlib
@@ -23,7 +26,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from npgan.data import Images, locate
+from npgan.data import Images, capacity, contents, escape, hidden, locate, tell
 
 SIZE, FOLDS = 48, 5
 TFD, OLIVETTI = "TFD_48x48.mat", "olivettifaces.mat"
@@ -36,7 +39,14 @@ NUMERIC_TYPES = {1, 2, 3, 4, 5, 6, 7, 9, 12, 13}    # the codes of numeric data 
 PARTS = TFD, f"tfd/{TFD}", f"TFD/{TFD}", OLIVETTI, f"olivetti/{OLIVETTI}"
 SUFFIXES = {".png", ".jpg", ".jpeg", ".pgm"}
 MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}     # Pillow's, up to 8 bits a channel
-MAX_PIXELS = 1 << 26                                # in one image file
+MAX_PIXELS, MAX_SIDE = 1 << 26, 1 << 15             # in one image file
+MAX_SCANS = 50                                      # in one JPEG; progressive ones have about 10
+MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")  # of a JPEG's segment; the other codes stand alone
+MAX_TEXT = 1 << 22                                  # bytes of a PGM image whose levels are written as text
+MAX_VARIABLES = 1000                                # in one .mat file
+SAVE = "load it in MATLAB and save it with the option -v7"
+BYTE_ORDERS = {b"IM": "<", b"MI": ">"}              # in a .mat file
+HEADER_BYTES = 4096                                 # an array's flags, sizes and name take less
 ADVICE = ("it is not public, and its holders have it from Josh Susskind, University of Toronto, on request; "
           "put TFD_48x48.mat into a directory and pass it (--data DIR) or set NPGAN_DATA to it, "
           "or train on other faces: pass olivettifaces.mat (cs.nyu.edu/~roweis/data.html) "
@@ -64,8 +74,10 @@ def find(data=None):
     place = locate(data, (".", *PARTS), Path.is_file)
     place = place or locate(data, ["."], lambda folder: any(_picture_paths(folder)))
     if place is None:
+        there = contents(os.path.expanduser(data))
         raise FileNotFoundError(f"{data}: neither {TFD} nor {OLIVETTI} nor a PNG, JPEG or PGM image is "
-                                f"in this directory. The Toronto Face Database was not found: {ADVICE}")
+                                f"in this directory; {there}. "
+                                f"The Toronto Face Database was not found: {ADVICE}")
     return place
 
 
@@ -98,6 +110,8 @@ def read(data=None, seed=0):
     place = find(data)
     if place is None:
         raise FileNotFoundError(f"The Toronto Face Database was not found: {ADVICE}")
+    if place.is_file() and place.suffix.lower() in SUFFIXES:
+        raise ValueError(f"{place}: this is one image; pass a directory of at least {FOLDS} images")
     return Faces(place, *(_read_directory(place, seed) if place.is_dir() else _read_mat(place, seed)))
 
 
@@ -124,32 +138,36 @@ def _read_mat(path, seed):
     """(name, images, folds, labels) of TFD's file or that of the Olivetti faces."""
     with open(path, "rb") as file:
         head = file.read(520)
-        max_bytes = os.fstat(file.fileno()).st_size * 1032      # as much as deflate can unpack to
+        max_bytes = capacity(os.fstat(file.fileno()).st_size)
     if b"\x89HDF\r\n\x1a\n" in (head[:8], head[512:]) or head.startswith(b"MATLAB 7.3"):
-        raise ValueError(f"{path}: MATLAB's format 7.3, which is HDF5, is not read; "
-                         "load it in MATLAB and save it with the option -v7")
+        raise ValueError(f"{path}: MATLAB's format 7.3, which is HDF5, is not read; {SAVE}")
+    if head[126:128] not in BYTE_ORDERS:
+        raise ValueError(f"{path}: not a .mat file of MATLAB's format 5 or 7; "
+                         f"if it has another format, {SAVE}")
     try:
         import scipy.io
     except ImportError as e:
         raise ImportError(f"{path}: SciPy, which reads .mat files, cannot be imported: "
                           f'install the extra "npgan[faces]" ({e})') from e
+    unsafe = _call_scipy(path, _unsafe_arrays, path)
     variables = _call_scipy(path, scipy.io.whosmat, path)
     shapes = {name: shape for name, shape, kind in variables if kind in NUMERIC_CLASSES}
     wanted = ["faces"] if "faces" in shapes else ["images", "folds", "labs_ex"]
     if not set(wanted) <= set(shapes):
+        found = ", ".join(f"'{escape(name, 40)}'" for name in list(shapes)[:5])
         raise ValueError(f"{path}: neither {TFD}, whose variables are images, folds and labs_ex, "
                          f"nor {OLIVETTI}, whose is faces: "
-                         f"found {', '.join(map(ascii, shapes))[:100] or 'no array'}")
+                         f"found {found or 'no array'}")
     n = next(iter(shapes[wanted[0]]), 0)
     expected = {"faces": [(64 * 64, 400)], "images": [(n, SIZE, SIZE)], "folds": [(n, FOLDS)],
                 "labs_ex": [(n, 1), (1, n), (n,)]}
     for name in wanted:
-        if shapes[name] not in expected[name] or math.prod(shapes[name]) > max_bytes:
+        if shapes[name] not in expected[name] or 8 * math.prod(shapes[name]) > max_bytes:
             raise ValueError(f"{path}: {name} has the shape {shapes[name]}, expected {expected[name][0]}, "
                              "within the size of the file")
-    unsafe = _call_scipy(path, _unsafe_array, path, wanted)
-    if unsafe:
-        raise ValueError(f"{path}: {unsafe} does not hold what it should, whole numbers")
+    for name in wanted:
+        if name in unsafe:
+            raise ValueError(f"{path}: {name} does not hold what it should, whole numbers")
     arrays = _call_scipy(path, scipy.io.loadmat, path, variable_names=wanted)
     limits = [(0, 255), (UNLABELLED, TEST), (-1, 7)]
     faces, *rest = (_to_bytes(path, name, arrays.get(name), shapes[name], *limit)
@@ -158,42 +176,55 @@ def _read_mat(path, seed):
         people = np.arange(400) // 10
         faces = faces.T.reshape(400, 64, 64).transpose(0, 2, 1)     # a column is one image, column by column
         known = zlib.crc32(np.ascontiguousarray(faces)) == OLIVETTI_CRC
-        name = "olivetti" if known else path.stem
-        return name, _resize(faces), _make_folds(people, seed), people.astype(np.uint8)
+        name = "olivetti" if known else escape(path.stem, 60)
+        return _stand_in(name, _resize(faces), people, seed, people.astype(np.uint8))
     folds, labels = rest
     unlabelled = np.count_nonzero(folds[:, 0] == UNLABELLED)
-    name = "tfd" if (unlabelled, n - unlabelled) == COUNTS else path.stem
+    name = "tfd" if (unlabelled, n - unlabelled) == COUNTS else escape(path.stem, 60)
     return name, faces, folds, np.maximum(labels.reshape(n), 0).astype(np.uint8)
 
 
-def _unsafe_array(path, wanted):
-    """The name of the first wanted array that is complex or of an unknown type, or None.
+def _unsafe_arrays(path):
+    """The names of arrays that are complex, of an unknown type, or longer than their shape.
 
-    SciPy's reader can end the process at such an array. In MATLAB's format 5 an element is a
-    type, a size and content. An array's content begins with three elements: flags, sizes, name.
+    SciPy's reader can end the process at such an array, or fill the memory. In MATLAB's format
+    5 an element is a type, a size and content. An array's content begins with three elements:
+    flags, sizes, name. Raises ValueError if these are longer than any real ones.
     """
+    unsafe, elements = set(), 0
     with open(path, "rb") as file:
-        order = {b"IM": "<", b"MI": ">"}.get(file.read(128)[126:])      # None in format 4, which is safe
-        while order and len(tag := file.read(8)) == 8:
+        order = BYTE_ORDERS[file.read(128)[126:]]
+        while len(tag := file.read(8)) == 8:
             element_type, size = struct.unpack(order + "2I", tag)
             start = file.tell()
-            content = file.read(min(size, 4096))
+            content = file.read(min(size, HEADER_BYTES))
             if element_type == 15:                                      # compressed
-                content = zlib.decompressobj().decompress(content, 4096)[8:]
+                content = zlib.decompressobj().decompress(content, HEADER_BYTES)[8:]
             file.seek(start + size)
+            if (elements := elements + 1) > MAX_VARIABLES:
+                raise ValueError(f"more than {MAX_VARIABLES} variables")
             parts, offset = [], 0
             while len(parts) < 3 and len(content) >= offset + 8:
-                kind, length = struct.unpack_from(order + "2I", content, offset)
-                small = kind >> 16                                      # up to four bytes, within the tag
-                begin = offset + (4 if small else 8)
-                parts.append(content[begin:begin + (small or length)])
-                offset += 8 if small else 8 + -(-length // 8) * 8
-            if len(parts) == 3 and (name := parts[2].decode("latin-1")) in wanted:
+                begin, length, _ = _element(order, content, offset)
+                if begin + length > HEADER_BYTES:
+                    raise ValueError("the header of an array is too long")
+                parts.append(content[begin:begin + length])
+                offset += 8 if begin == offset + 4 else 8 + -(-length // 8) * 8
+            if len(parts) == 3:
                 flags, = struct.unpack_from(order + "I", parts[0])
-                kind, = struct.unpack_from(order + "I", content, offset)
-                if flags & 0x800 or kind & 0xFFFF not in NUMERIC_TYPES:
-                    return name
-    return None
+                sizes = struct.unpack(f"{order}{len(parts[1]) // 4}i", parts[1][:len(parts[1]) // 4 * 4])
+                _, length, kind = _element(order, content, offset)
+                if flags & 0x800 or kind not in NUMERIC_TYPES or length > 8 * math.prod(sizes):
+                    unsafe.add(parts[2].decode("latin-1"))
+    return unsafe
+
+
+def _element(order, content, offset):
+    """The element at this offset: where its content begins, its length and its type."""
+    kind, length = struct.unpack_from(order + "2I", content, offset)
+    if kind >> 16:                                                      # up to four bytes, within the tag
+        return offset + 4, kind >> 16, kind & 0xFFFF
+    return offset + 8, length, kind
 
 
 def _call_scipy(path, function, *args, **options):
@@ -202,7 +233,7 @@ def _call_scipy(path, function, *args, **options):
         return function(*args, **options)
     except OSError as e:
         if e.errno:             # the disk's error; SciPy's OSError for a file that ends early has no number
-            raise
+            raise OSError(e.errno, e.strerror, str(path)) from e
         cause = e
     except Exception as e:      # noqa: BLE001, a damaged file can raise almost anything
         cause = e
@@ -220,6 +251,21 @@ def _to_bytes(path, name, array, shape, low, high):
 
 
 # --- Stand-ins --------------------------------------------------------------------------------
+
+
+def _stand_in(name, images, people, seed, labels):
+    """(name, images, folds, labels). Prints how many images are in two parts of a fold, if any.
+
+    Folds keep people apart, but the folders of two people may hold the same image.
+    """
+    folds, parts = _make_folds(people, seed), collections.defaultdict(set)
+    digests = [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images]
+    for digest, fold in zip(digests, folds):
+        parts[digest].add(fold.tobytes())
+    if copies := sum(len(parts[digest]) > 1 for digest in digests):
+        tell(f"{name}: {copies} of {len(images)} images have an identical copy in another part of some "
+             "fold, so a test image can be a training image too; remove the copies")
+    return name, images, folds, labels
 
 
 def _make_folds(people, seed):
@@ -244,16 +290,42 @@ def _grey_square(picture):
     """A Pillow image as bytes (48, 48): turned upright, grey, cut to the central square."""
     from PIL import Image, ImageOps
 
-    grey = ImageOps.exif_transpose(picture).convert("L")
+    ImageOps.exif_transpose(picture, in_place=True)
+    grey = _grey_on_white(picture)
     return np.asarray(ImageOps.fit(grey, (SIZE, SIZE), Image.Resampling.LANCZOS))
+
+
+def _grey_on_white(picture):
+    """A Pillow image in grey. Transparent parts, which may hide any colour, become white."""
+    from PIL import Image
+
+    grey = picture.convert("L")
+    if picture.mode[-1] != "A" and "transparency" not in picture.info:
+        return grey
+    picture = picture.convert("RGBA")
+    alpha = picture.getchannel("A")
+    if alpha.getextrema()[0] == 255:
+        return grey
+    tell("Transparent parts of pictures are made white")
+    return Image.composite(picture.convert("L"), Image.new("L", picture.size, 255), alpha)
 
 
 def _picture_paths(directory):
     """Yield the files in a directory, at any depth, that have the suffix of an image."""
-    for folder, _, files in os.walk(directory):
-        for file in files:
-            if os.path.splitext(file)[1].lower() in SUFFIXES and os.path.isfile(os.path.join(folder, file)):
-                yield Path(folder, file)
+    return (path for path in _visible_files(directory) if path.suffix.lower() in SUFFIXES and path.is_file())
+
+
+def _visible_files(directory):
+    """Yield the visible files in a directory, at any depth, and links to folders."""
+    for folder, folders, files in os.walk(directory):
+        folders[:] = [name for name in folders if not hidden(name)]
+        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
+        yield from (Path(folder, name) for name in links + files if not hidden(name))
+
+
+def _kind(path):
+    """The kind of a file that is not read, for messages."""
+    return "linked folders" if path.is_dir() else path.suffix.lower() or "without suffix"
 
 
 def _read_directory(directory, seed):
@@ -261,16 +333,21 @@ def _read_directory(directory, seed):
 
     Each folder is one person. If fewer than five folders have images, each image is one person.
     """
-    paths = sorted(_picture_paths(directory))
+    name, paths = escape(directory.resolve().name, 60) or "faces", sorted(_picture_paths(directory))
+    others = collections.Counter(_kind(path) for path in set(_visible_files(directory)).difference(paths))
+    left_out = ", ".join(f"{n} {escape(kind, 20)}" for kind, n in others.most_common(8))
     if len(paths) < FOLDS:
+        rest = f", not {left_out}" if left_out else ""
         raise ValueError(f"{directory}: {len(paths)} images found, expected at least {FOLDS}, "
-                         "one for each fold")
+                         f"one for each fold; only PNG, JPEG and PGM images are read{rest}")
+    if left_out:
+        tell(f"{name}: only PNG, JPEG and PGM images are read, "
+             f"so {others.total()} files are left out: {left_out}")
     people = [str(path.parent) for path in paths]
     if len(set(people)) < FOLDS:
         people = range(len(paths))
     images = np.stack([_read_picture(path) for path in paths])
-    name, labels = directory.resolve().name or "faces", np.zeros(len(paths), np.uint8)
-    return name, images, _make_folds(people, seed), labels
+    return _stand_in(name, images, people, seed, np.zeros(len(paths), np.uint8))
 
 
 def _read_picture(path):
@@ -281,14 +358,37 @@ def _read_picture(path):
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             with Image.open(file, formats=("PNG", "JPEG", "PPM")) as picture:   # reads the header only
-                if picture.width * picture.height > MAX_PIXELS:
-                    raise ValueError(f"{picture.width} x {picture.height} pixels, "
-                                     f"and no more than {MAX_PIXELS:,} are read")
+                if picture.width * picture.height > MAX_PIXELS or max(picture.size) > MAX_SIDE:
+                    raise ValueError(f"{picture.width} x {picture.height} pixels, and no more than "
+                                     f"{MAX_PIXELS:,}, and {MAX_SIDE:,} on a side, are read")
+                slow = _slow_to_read(file, picture.format)
+                if slow:
+                    raise ValueError(slow)
                 if picture.mode not in MODES:
                     raise ValueError("pixels of more than 8 bits, "
                                      f"Pillow's mode {picture.mode}; save it with 8")
                 return _grey_square(picture)
         except Exception as e:  # noqa: BLE001, a damaged image can raise almost anything
-            reason = " ".join(str(e).split())[:200] or type(e).__name__
-            raise ValueError(f"{path}: not a PNG, JPEG or PGM image that can be read ({reason}); "
+            reason = escape(" ".join(str(e).split()), 200) or type(e).__name__
+            raise ValueError(f"{escape(path)}: not a PNG, JPEG or PGM image that can be read ({reason}); "
                              "take it away or repair it") from e
+
+
+def _slow_to_read(file, form):
+    """Why a small file of this format would take minutes to unpack, or None."""
+    file.seek(0)
+    if form == "PPM" and file.read(2) in (b"P1", b"P2", b"P3") and os.fstat(file.fileno()).st_size > MAX_TEXT:
+        return f"more than {MAX_TEXT:,} bytes of text; save it as binary PGM"
+    if form == "JPEG" and _scans(file.read()) > MAX_SCANS:
+        return f"more than {MAX_SCANS} scans"
+    file.seek(0)
+    return None
+
+
+def _scans(jpeg):
+    """The number of scans in a JPEG file. Each of them goes through the whole image again."""
+    scans, offset = 0, 2
+    while (marker := MARKER.search(jpeg, offset)) and marker[0] != b"\xff\xd9" and scans <= MAX_SCANS:
+        scans += marker[0] == b"\xff\xda"
+        offset = marker.end() + int.from_bytes(jpeg[marker.end():marker.end() + 2], "big")
+    return scans
