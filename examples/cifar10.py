@@ -1,9 +1,10 @@
 """The paper's two experiments on CIFAR-10: fully connected networks, and a convolutional
 discriminator with a "deconvolutional" generator.
 
-Read mnist.py first. Its `train` trains these networks too. They see images after global
-contrast normalisation, as the authors' networks did. Pictures show every image with the mean
-grey and the median contrast of the training set. As in the paper, there is no score.
+Read mnist.py first. Its `train` trains these networks too, and leaves the same files. They see
+images after global contrast normalisation, as the authors' networks did. Pictures show every
+image with the mean grey and the median contrast of the training set. As in the paper, there is
+no score.
 """
 
 import argparse

@@ -62,7 +62,9 @@ class State:
         return self.epoch * per_epoch + self.iteration
 
     def add(self, values, seconds):
-        """Count iterations, given their statistics (n, 5). The sums do not depend on n."""
+        """Count n iterations with the statistics `values` (n, 5). The sums do not depend on how
+        the iterations are grouped.
+        """
         for row in values.tolist():
             self.sums = [total + value for total, value in zip(self.sums, row)]
         self.iteration += len(values)

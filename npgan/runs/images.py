@@ -299,9 +299,7 @@ class Run:
                 writer.writerows(rows)
 
     def draw_film(self, epochs):
-        """training.gif with at most 60 frames. Returns its name for the list of files; "" if
-        there are no frames.
-        """
+        """training.gif with at most 60 frames. Returns its name, or "" if there is no frame."""
         frames = [epoch for epoch in range(1, epochs + 1) if os.path.exists(self.frame(epoch))]
         if not frames:
             return ""
@@ -311,9 +309,7 @@ class Run:
         return "training.gif "
 
     def draw_figure2(self, now):
-        """Samples as in the paper's Figure 2, with the nearest training examples at the
-        right.
-        """
+        """Samples as in the paper's Figure 2, and the training examples nearest to some."""
         samples = self.generate(self.noise(48, 2))
         nearest = self.images.train[xp.asnumpy(metrics.nearest(samples[5::6], self.images.train))]
         rows = np.concatenate([samples.reshape(8, 6, -1), nearest[:, None]], axis=1).reshape(56, -1)
