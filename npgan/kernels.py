@@ -16,7 +16,8 @@ from npgan import backend as xp
 
 BLOCK = 65536                   # numbers of each vector that one block of an update covers
 # The largest x of a dtype for which e^-x is a normal number
-EXP_LIMIT = {np.dtype(t): float(np.nextafter(-np.log(np.finfo(t).tiny), t(0))) for t in (np.float32, np.float64)}
+EXP_LIMIT = {np.dtype(t): float(np.nextafter(-np.log(np.finfo(t).tiny), t(0)))
+             for t in (np.float32, np.float64)}
 
 
 # --- Products of matrices ---------------------------------------------------------------------

@@ -26,13 +26,14 @@ def test_every_relative_link_and_picture_of_a_page_exists(page):
             continue
         path, _, anchor = link.partition("#")
         target = (page.parent / path).resolve() if path else page
-        assert target.exists(), f"{page.name} links to {link}, which does not exist"
-        assert not anchor or anchor in anchors(target), f"{page.name} links to {link}, which has no such heading"
+        assert target.exists(), f"{page.name} links to {link}"
+        assert not anchor or anchor in anchors(target), f"{page.name} links to {link}: no such heading"
 
 
 def test_every_picture_of_the_docs_is_shown_on_a_page():
     text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
-    assert [picture.name for picture in (ROOT / "docs" / "pictures").iterdir() if picture.name not in text] == []
+    pictures = (ROOT / "docs" / "pictures").iterdir()
+    assert [picture.name for picture in pictures if picture.name not in text] == []
 
 
 def test_the_readme_has_at_most_900_words():

@@ -92,7 +92,8 @@ def test_a_run_writes_every_file_and_says_what_it_did(data, tmp_path, capsys):
         assert (tmp_path / name).stat().st_size > 0, name
     entries = json.loads((tmp_path / "result.json").read_text())
     assert KEYS <= set(entries)
-    assert (entries["dataset"], entries["epochs"], entries["iterations"], entries["k"]) == ("blobs, shuffled", 3, 9, 1)
+    counts = entries["epochs"], entries["iterations"], entries["k"]
+    assert entries["dataset"] == "blobs, shuffled" and counts == (3, 9, 1)
     assert all(np.isfinite(entries[key]) for key in FIGURES)
     with open(tmp_path / "history.csv") as f:
         rows = list(csv.DictReader(f))
