@@ -110,7 +110,7 @@ class OneSided(GradientPenalty):
     def h(self, n):
         return self.weight * xp.maximum(n - 1, 0) ** 2
 
-    def slope_over_n(self, n):
+    def slope_over_norm(self, n):
         return 2 * self.weight * xp.maximum(n - 1, 0) / xp.where(n > 0, n, 1)
 
 

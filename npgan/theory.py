@@ -105,9 +105,9 @@ def descend(p_data, p_g, steps, rate=1., dx=1):
     logits.
 
     C never rises if 0 < rate <= 1. The new p_g is the density p that minimises
-    L(p) + KL(p || p_g) / rate, where L is the linear approximation of C at p_g. The curvature of
-    this KL is 1 / p, and the curvature of C is D* / p, which is not larger. So the minimised sum
-    is nowhere below C, and it equals C at the old p_g.
+    L(p) + KL(p || p_g) / rate, where L is the linear approximation of C at p_g. The curvature
+    of this KL is 1 / p, and the curvature of C is D* / p, which is not larger. So the minimised
+    sum is nowhere below C, and it equals C at the old p_g.
 
     Near the end a step multiplies p_g - p_data by 1 - rate/2 where p_data > 0, and the share of
     these points in C + log 4 by the square. Where p_data is 0, it multiplies p_g and its share
