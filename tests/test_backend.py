@@ -108,7 +108,7 @@ def test_a_name_that_the_array_module_lacks_is_an_attribute_error(xp):
     assert not hasattr(xp, "no_such_function") and not hasattr(xp, "__wrapped__")
 
 
-def test_asnumpy_copies_an_array_of_the_device(xp):
+def test_asnumpy_copies_an_array_of_the_active_module(xp):
     a = xp.zeros(3)
     for b in (xp.asnumpy(a), xp.asnumpy(a)):
         assert type(b) is np.ndarray

@@ -301,7 +301,7 @@ def test_matrices_that_cublas_would_misread_are_refused(gpu):
     strided = backend.asarray(np.ones((4, 8), "float32"))[:, ::2]
     integers = backend.asarray(np.ones((4, 4), "int32"))
     for A, B, out in ((strided, a, a.copy()), (a, strided, a.copy()), (a, a, strided), (a, a, a.copy().T),
-                      (a, b, a.copy()), (b, b, a), (integers,) * 3):
+                      (a, b, a.copy()), (b, a, a.copy()), (b, b, a), (integers,) * 3):
         with pytest.raises(NotImplementedError, match="neither order, or are of two dtypes"):
             dot(A, B, out=out)
 
@@ -404,7 +404,7 @@ def test_another_loss_objective_or_weight_is_another_recording(gpu):
     assert len({g for _, g in expected}) == 4, "G's gradient depends on the objective and the loss"
 
 
-def test_other_players_are_another_recording_which_leaves_the_first_in_use(gpu):
+def test_each_players_object_has_a_recording_of_its_own(gpu):
     gradient, (x, z) = cuda.Recorded(gan.discriminator_gradient), minibatch(np.random.default_rng(0))
     first, second = players(), players()
     second.D.theta *= 2
