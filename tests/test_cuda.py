@@ -151,6 +151,7 @@ def nvrtc():
 @both_dtypes
 def test_every_kernel_compiles_as_cuda(dtype):
     compiled.ElementwiseKernel.made.clear()
+    kernels._compiled.cache_clear()
     backend.use(compiled)
     try:
         x, vectors = compiled.ones((2, 3, 4), dtype), compiled.ones((4, 5), dtype)

@@ -39,6 +39,7 @@ def test_adjoint_is_the_adjoint_of_apply_and_outer_the_derivative_in_w(m, n, k):
 def test_the_activations_are_their_formulas():
     x = np.linspace(-6, 6, 41)[None]
     for layer, f in ((ReLU(), np.maximum(x, 0)), (LeakyReLU(.3), np.where(x > 0, x, .3 * x)),
+                     (LeakyReLU(), np.where(x > 0, x, .2 * x)),
                      (Sigmoid(), 1 / (1 + np.exp(-x))), (Tanh(), np.tanh(x)),
                      (Softplus(), np.log(1 + np.exp(x))), (Scale(4, -2), 4 * x - 2)):
         y = np.empty_like(x)
