@@ -68,7 +68,7 @@ def main(args):
         f"{len(few)} rows and scaled to {n}; they agree to {difference:.1e} nats; median and quartiles of "
         f"{args.rounds} rounds", *race.rows(result, racers),
         f"scikit-learn / ours {result['ratio_sklearn']:.1f}   ours / floor {result['ratio_floor']:.2f}   "
-        f"peak memory beside the arrays given {result['workspace_MiB']:.0f} MiB"])
+        f"memory beside the input arrays, at the peak: {result['workspace_MiB']:.0f} MiB"])
     return 0
 
 

@@ -97,8 +97,7 @@ def learn(settings, job):
 
 def main(args):
     if M % args.pack:
-        raise ValueError(f"--pack {args.pack}: m = {M} examples do not make packs of that size; "
-                         "take a divisor")
+        raise ValueError(f"--pack {args.pack}: m = {M} is not a multiple of it; take a divisor of {M}")
     out = options.folder(args.out)
     names = [args.data] if args.data else list(SETTINGS)
     settings = {name: settings_of(name, args) for name in names}

@@ -4,8 +4,8 @@ Source: "Towards principled methods for training generative adversarial networks
 examples/mnist.py first: on images, the GAN here has its networks.
 
 A GAN is trained. After 1, 10 and 25 epochs a copy of G is frozen. Against each frozen G a new D
-is trained from random initial weights. The run draws three figures, with the iterations of the
-new D to the right. All values come from examples on which D is not trained:
+is trained from random initial weights. The run draws three figures whose horizontal axis is the
+iteration of the new D. All values come from examples on which D is not trained:
 
     discriminator.png    Figure 1: D's cost -V, and D's accuracy
     minimax.png          Figure 2: |grad_theta_g E log(1 - D(G(z)))|. It vanishes as D becomes
@@ -193,7 +193,7 @@ def run(args, name, x, unseen):
     curves = kept_curves(path, settings) if args.resume else {}
     print(f"{name} on {xp.name()}: a GAN of {max(epochs)} epochs of {len(x) // M} iterations, "
           f"then {2 * len(epochs)} new Ds, {iterations} iterations each, "
-          f"against the G of epoch {', '.join(map(str, epochs))}")
+          f"against G of epoch {', '.join(map(str, epochs))}")
     train_gan(x, prior, args, settings["data"])
 
     x, unseen = xp.asarray(x), xp.asarray(unseen)

@@ -87,14 +87,14 @@ def theorems(path):
         best = float(theory.optimal_discriminator([a], [b])[0])
         line, = peak.plot(y, a * np.log(y) + b * np.log(1 - y), label=f"a = {a}, b = {b}: peak at {best:.3g}")
         peak.plot(best, a * math.log(best) + b * math.log(1 - best), "o", color=line.get_color())
-    peak.set(xlabel="y, what D says at x", ylabel="a log y + b log(1 - y)", ylim=(-12, 0), xlim=(0, 1),
+    peak.set(xlabel="y = D(x)", ylabel="a log y + b log(1 - y)", ylim=(-12, 0), xlim=(0, 1),
              title="Proposition 1: D* = a / (a + b),\na = p_data(x), b = p_g(x)")
     peak.legend(fontsize=9, loc="lower center")
 
     thetas = np.linspace(0, 10, 81)
     C, minimax, nonsaturating = np.array([criterion_and_gradients(theta) for theta in thetas]).T
     minimum.plot(thetas, C, label="C(G)")
-    minimum.axhline(0, color="k", ls="--", lw=1, label="0: supports that do not meet")
+    minimum.axhline(0, color="k", ls="--", lw=1, label="0: the supports are disjoint")
     minimum.axhline(-math.log(4), color="k", ls=":", label="-log 4: p_g = p_data")
     minimum.set(xlabel="θ, the distance of the means", ylabel="nats",
                 title="Theorem 1: C(G) = -log 4 + 2 JSD,\np_data = N(0, 1), p_g = N(θ, 1)")

@@ -259,7 +259,7 @@ def watched(moments, critic, bar):
     for moment in fit.silently(moments):
         if not np.isfinite(moment).all():
             raise FloatingPointError(f"{critic}, iteration {moment.iteration}: V is not finite; "
-                                     "take another value or --seed")
+                                     "take another --seed, --lam or --clip")
         seen.append(moment)
         bar.update(begun + moment.iteration - bar.n)
     return seen
