@@ -1,8 +1,9 @@
-"""Time the convolutions of the 2014 paper's CIFAR-10 networks: npgan beside PyTorch.
+"""Time convolutions and pools: npgan beside PyTorch.
 
-Each convolution and each pool runs forward and backward (dx, dW, db). Before the race both
-libraries compute y and all gradients from the same numbers, and their results must agree. Needs
-the extra `bench`. NPGAN_BACKEND=cupy races on the GPU.
+The layers are those of the CIFAR-10 networks that the authors of the 2014 paper published. Each
+convolution and each pool runs forward and backward (dx, dW, db). Before the race both libraries
+compute y and all gradients from the same numbers, and their results must agree. Needs the extra
+`bench`. NPGAN_BACKEND=cupy races on the GPU.
 """
 
 import numpy as np

@@ -111,7 +111,7 @@ def mebibytes(usage):
 
 
 def growth(args):
-    """Times of an iteration of the paper's networks, and of its products, at each of SIZES."""
+    """Times of an iteration of step.paper's networks, and of its products, at all SIZES."""
     if not os.path.isdir(os.path.dirname(os.path.abspath(args.plot))):
         raise FileNotFoundError(f"--plot {args.plot}: there is no such folder")
     result, lines = {what: {} for what in SIZES}, []

@@ -45,7 +45,7 @@ def need(name):
 def pinned(threads):
     """A context in which every library that was imported has `threads` threads.
 
-    Yields {library: its number of threads, as it reports it}.
+    Yields {library: its number of threads, as the library reports it}.
     """
     threadpoolctl, torch = need("threadpoolctl"), sys.modules.get("torch")
     before = torch and torch.get_num_threads()

@@ -33,7 +33,7 @@ LEARNING_RATE, MOMENTUM = .001, .5          # a low rate, so the networks change
 
 
 def paper(n=1200):
-    """The 2014 paper's networks on MNIST. Every hidden Linear has n outputs."""
+    """The MNIST networks of the 2014 paper's authors. Every hidden Linear has n outputs."""
     G = [Linear(100, n), ReLU(), Linear(n, n), ReLU(), Linear(n, 784), Sigmoid()]
     return G, maxout_network(784, n, 5, .8, .5)
 
@@ -52,7 +52,7 @@ def toy(n=64):
 
 
 def cifar():
-    """The 2014 paper's fully connected networks on CIFAR-10."""
+    """The fully connected CIFAR-10 networks of the 2014 paper's authors."""
     G = [Linear(100, 8000), ReLU(), Linear(8000, 8000), Sigmoid(), Linear(8000, 3072)]
     return G, maxout_network(3072, 8000, 5, .8, .5)
 

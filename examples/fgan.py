@@ -116,8 +116,9 @@ def mixture(rng):
 
 
 def learn(job):
-    """(V, mu, sigma) after a whole training. job: (name of the divergence, seed, iterations)
+    """(V, mu, sigma) after a whole training.
 
+    job: (name of the divergence, seed, iterations)
     mu and sigma are means over the last quarter of the iterations. V is the bound that the last
     D gives for this Gaussian. Raises FloatingPointError if a value is not finite.
     """
