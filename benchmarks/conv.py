@@ -1,7 +1,8 @@
-"""Time the convolutions of the 2014 paper's CIFAR-10 networks: npgan beside PyTorch.
+"""Time convolutions and pools: npgan beside PyTorch.
 
-Each layer runs forward and backward (dx, dW, db), and so do the poolings. Before the race both
-compute y and every gradient from the same numbers, and these must agree. Needs the extra
+The layers are those of the CIFAR-10 networks that the authors of the 2014 paper published. Each
+convolution and each pool runs forward and backward (dx, dW, db). Before the race both libraries
+compute y and all gradients from the same numbers, and their results must agree. Needs the extra
 `bench`. NPGAN_BACKEND=cupy races on the GPU.
 """
 
@@ -14,7 +15,7 @@ from npgan.runs import options
 
 
 def layers():
-    """{name: (layer, shape of one input)}: D up to its dense layers, and G's last layer."""
+    """{name: (layer, shape of one input)}: D's layers before its Linear ones, and G's last."""
     return {"D 1, 64 x 8 x 8": (Conv2d((3, 32, 32), 64, 8, 1, 4), (3, 32, 32)),
             "D 1, pool 4 / 2": (MaxPool(4, 2), (32, 33, 33)),
             "D 2, 64 x 8 x 8": (Conv2d((32, 16, 16), 64, 8, 1, 3), (32, 16, 16)),
@@ -25,7 +26,7 @@ def layers():
 
 
 class Ours:
-    """Forward and backward of one layer at m examples of U(-1, 1)."""
+    """Forward and backward pass of one layer, for m examples drawn from U(-1, 1)."""
 
     def __init__(self, layer, inputs, m):
         rng, self.layer = np.random.default_rng(0), layer
@@ -47,7 +48,7 @@ class Ours:
 
 
 class Torch:
-    """The same with torch.nn.functional and autograd, from copies of the parameters."""
+    """The same passes with torch.nn.functional and autograd, and copies of the parameters."""
 
     def __init__(self, torch, ours):
         def tensor(a):
@@ -71,7 +72,7 @@ class Torch:
 
     @staticmethod
     def kernels(W, n, c, k):
-        """PyTorch's order of the weights: (n c n, k) as (k, c, n, n)."""
+        """The weights W (n c n, k) in PyTorch's order (k, c, n, n)."""
         return np.ascontiguousarray(W.reshape(n, c, n, k).transpose(3, 1, 0, 2))
 
     def __call__(self):
@@ -81,7 +82,7 @@ class Torch:
         self.y.backward(self.dy)
 
     def disagreement(self, ours):
-        """The largest relative difference of y, dx, dW, db."""
+        """The largest relative difference between the two in y, dx, dW or db."""
         y, dx, *gradients = ours.results()
         if gradients:
             gradients[0] = self.kernels(gradients[0], *self.sizes)
@@ -122,7 +123,7 @@ def main(args):
 
 
 def line(row):
-    """A layer's line of the table."""
+    """The table's line of one layer."""
     cells = ""
     for name in ("ours", "torch_eager"):
         lower, upper = row[f"{name}_quartiles"]

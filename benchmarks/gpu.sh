@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Everything that needs an NVIDIA GPU. Run it from the project's folder, in an environment with
-# CuPy. Results go to $OUT (default runs/gpu), in this order:
+# Run everything that needs an NVIDIA GPU. Start this script in the project's folder, in an
+# environment with CuPy. The results go to $OUT (default runs/gpu), in this order:
 #
-#   1. correctness: the gradient checks, the tests marked gpu
-#   2. the first two epochs of the paper's run: with NumPy, with CuPy, and with CUDA graphs; their
-#      V must tell the same story
-#   3. the races against PyTorch, if it is installed for the GPU; a race that fails is left out
-#   4. the paper's run on MNIST, the faces and CIFAR-10, as far as their data is there
+#   1. correctness: the gradient checks, and the tests that need a GPU
+#   2. the first two epochs of the preset paper on MNIST: with NumPy, with CuPy, and with CUDA
+#      graphs. Compare the three by hand: V must develop in the same way
+#   3. the races against PyTorch, if it is installed for the GPU; a race that fails is skipped
+#   4. the preset paper on MNIST, then the preset quick on faces and CIFAR-10; one of these last
+#      two is skipped if it fails, for example because its data are missing
 #
-# The exit status is 1 if a check of step 1 fails; the rest runs anyway.
+# The exit status is 1 if a check of step 1 fails. The other steps run even then.
 set -euo pipefail
 status=0
 out=${OUT:-runs/gpu}

@@ -1,14 +1,16 @@
-"""Memory and growth, in four parts. Name the parts to run; the default is all of them.
+"""Measure the time of an import, memory, and how the time of an iteration grows.
 
-import   what `import npgan` adds to the time of `import numpy`
-paper    peak resident memory of examples/mnist.py --preset paper: a few iterations, and
-         everything that belongs to the end of a run
-memmap   resident memory while training on a file of 8 GB, with minibatches gathered from a
+Name the parts to run. The default is all of them.
+
+import   the time that `import npgan` takes after `import numpy`
+paper    peak resident memory of examples/mnist.py --preset paper, for a few iterations and
+         for all that follows at the end of a run
+memmap   peak resident memory of a training on a file of 8 GB; minibatches are gathered from a
          numpy.memmap of bytes
-growth   time of an iteration against m and against the width, beside the floor of step.py,
-         as a plot; needs the extra `bench`
+growth   time of an iteration against m and against the width of the networks, beside the floor
+         of step.py, as a plot; needs the extra `bench`
 
-The first three are about the CPU.
+The first three measure the CPU and its memory.
 """
 
 import mmap
@@ -37,13 +39,13 @@ SIZES = {"m": [50, 100, 200, 400, 800, 1600], "width": [300, 600, 1200, 2400, 48
 LABELS = {"m": "m, at width 1,200", "width": "width of the hidden layers, at m = 100"}
 
 
-# --- The parts. Each returns (values for the JSON object, lines for the table) ----------------
+# --- The parts. Each returns (values for the JSON object, lines to print) ---------------------
 
 
 def import_time(args):
     """Milliseconds of `import npgan` after NumPy, each time in a new process.
 
-    npgan is byte-compiled, as an installed package is; the first process compiles it.
+    Python compiles npgan to bytecode in the first process, which does not count.
     """
     code = ("import time, numpy; start = time.perf_counter(); import npgan; "
             "print(1000 * (time.perf_counter() - start))")
@@ -57,7 +59,7 @@ def import_time(args):
 
 
 def paper(args):
-    """Peak MiB of a process that trains and finishes as the paper's run does."""
+    """Peak MiB of a process that runs mnist.py --preset paper, but only 20 iterations."""
     with tempfile.TemporaryDirectory() as out:
         command = [sys.executable, os.path.join(HERE, "..", "examples", "mnist.py"), "--preset", "paper",
                    "--data", args.data, "--iterations", "20", "--quiet", "--out", out]
@@ -66,11 +68,11 @@ def paper(args):
     if status:
         raise ValueError(f"{' '.join(command[1:])}: failed")
     peak = mebibytes(usage)
-    return {"paper_peak_MiB": peak}, [f"the paper's run on {args.data}: {peak:.0f} MiB resident at the peak"]
+    return {"paper_peak_MiB": peak}, [f"--preset paper on {args.data}: {peak:.0f} MiB resident at the peak"]
 
 
 def memmap(args):
-    """Peak MiB of a process that trains on a file of 8 GB, after each number of ITERATIONS."""
+    """Peak MiB of a process that trains on a file of 8 GB, up to each of ITERATIONS."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "images")
         with open(path, "wb") as f:
@@ -83,12 +85,12 @@ def memmap(args):
 
 
 def train_on(path, iterations):
-    """{iteration: peak MiB until then}"""
+    """{iteration: peak MiB until this iteration} of a training on the images in the file."""
     def examples():
         rng = np.random.default_rng(0)
         while True:
             # Each minibatch maps the file anew, because a mapping keeps all pages that it read.
-            # The rows lie anywhere in the file, so read-ahead would take many times as long.
+            # The rows are scattered over the file, so read-ahead would read much in vain.
             images = np.memmap(path, "uint8", "r")
             images.base.madvise(mmap.MADV_RANDOM)
             images = images.reshape(-1, PIXELS)
@@ -104,12 +106,12 @@ def train_on(path, iterations):
 
 
 def mebibytes(usage):
-    """The peak of a process; Linux counts in KiB, macOS in bytes."""
+    """The peak of a process in MiB. Linux counts in KiB, macOS in bytes."""
     return usage.ru_maxrss / (2 ** 20 if sys.platform == "darwin" else 2 ** 10)
 
 
 def growth(args):
-    """An iteration of the paper's networks and its matrix products alone, at each of SIZES."""
+    """Times of an iteration of step.paper's networks, and of its products, at all SIZES."""
     if not os.path.isdir(os.path.dirname(os.path.abspath(args.plot))):
         raise FileNotFoundError(f"--plot {args.plot}: there is no such folder")
     result, lines = {what: {} for what in SIZES}, []
@@ -128,7 +130,7 @@ def growth(args):
 
 
 def draw(path, result):
-    """Two plots, against m and against the width, with the ratio to the floor at each point."""
+    """Draw the times against m and against the width. Each point has the ratio to the floor."""
     from matplotlib.figure import Figure
     fig = Figure((10, 4.2), layout="constrained")
     for ax, (what, rows) in zip(fig.subplots(1, 2), result.items()):
@@ -162,7 +164,7 @@ def parser():
     p.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[], metavar="PART",
                    help="import, paper, memmap, growth")
     p.add_argument("--data", default="glyphs", metavar="WHAT",
-                   help="data of the paper's run, as examples/mnist.py has it (default glyphs)")
+                   help="data for the part paper: a value of --data of examples/mnist.py (default glyphs)")
     p.add_argument("--plot", default=os.path.join(HERE, "growth.png"), metavar="PNG",
                    help="where growth is drawn (default growth.png beside this file)")
     return p

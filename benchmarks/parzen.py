@@ -1,10 +1,12 @@
-"""Time the Parzen log-likelihoods of the paper's protocol: npgan, its floor, and scikit-learn.
+"""Time the log-likelihoods of the Parzen estimate: npgan, its floor, and scikit-learn.
 
-10,000 test images of 784 pixels are judged under 10,000 samples, for the ten sigmas of npgan's
-grid. The floor is the matrix product of that shape alone. scikit-learn's KernelDensity does one
-sigma. Because it is slow, it judges a few images only, and its time is scaled up. The images
-are the rendered digits. Needs the extra `bench`. NPGAN_BACKEND=cupy runs npgan and the product
-on the GPU; scikit-learn stays on the CPU.
+npgan computes the log-likelihoods of 10,000 test images of 784 pixels under 10,000 samples, for
+the ten sigmas of its grid. The floor is the time of the matrix product of these shapes alone.
+scikit-learn's KernelDensity computes them for one sigma. It is slow, so it takes only a few
+images, and the time is scaled up. Images and samples are rendered digits.
+
+Needs the extra `bench`. NPGAN_BACKEND=cupy runs npgan and the product on the GPU; scikit-learn
+stays on the CPU.
 """
 
 import numpy as np
@@ -17,7 +19,7 @@ from npgan.runs import options
 
 
 def floor(x, centres):
-    """A function that computes x s^T in float32, in the chunks that npgan takes."""
+    """A function that computes x s^T in float32, where s are the centres, as npgan's chunks."""
     chunk = max(1, metrics.CHUNK // sum(centres.shape))
     out = xp.empty((min(chunk, len(x)), len(centres)), "float32")
 
@@ -33,7 +35,7 @@ def parser():
     p.add_argument("--n", type=options.integer(2), default=10_000, metavar="N",
                    help="number of images, and of samples (default 10000)")
     p.add_argument("--scikit", type=options.integer(1), default=200, metavar="N",
-                   help="images that scikit-learn judges (default 200)")
+                   help="test images for scikit-learn (default 200)")
     return p
 
 
@@ -66,7 +68,7 @@ def main(args):
         f"{len(few)} rows and scaled to {n}; they agree to {difference:.1e} nats; median and quartiles of "
         f"{args.rounds} rounds", *race.rows(result, racers),
         f"scikit-learn / ours {result['ratio_sklearn']:.1f}   ours / floor {result['ratio_floor']:.2f}   "
-        f"peak memory beside the arrays given {result['workspace_MiB']:.0f} MiB"])
+        f"memory beside the input arrays, at the peak: {result['workspace_MiB']:.0f} MiB"])
     return 0
 
 

@@ -1,7 +1,7 @@
 """What the benchmarks share: options, pinned threads, a clock, the race and its report.
 
-A race calls its functions in turns A B A B in one process, so a slow minute of the machine
-meets all of them.
+A race calls two or more functions in turns, A B A B, in one process. So a slow minute of the
+machine slows all of them.
 """
 
 import contextlib
@@ -16,18 +16,18 @@ import tracemalloc
 from npgan import backend as xp
 from npgan.runs import options
 
-# Milliseconds at the beginning of each turn that do not count. Threads of the library that ran
-# before still wait in a loop for a while.
+# So many milliseconds at the beginning of each turn do not count. The threads of the other
+# library still wait in a loop for a while, which takes time from the cores.
 SETTLE = 100
 
 
 def parser(doc, rounds=None):
-    """The options of every benchmark. Without `rounds` their default depends on the preset."""
+    """A parser with the options of every benchmark. rounds: the default of --rounds."""
     p = options.parser(doc, epilog=None)
     p.add_argument("--threads", type=options.integer(1), default=2, metavar="N",
                    help="threads of every library (default 2)")
     p.add_argument("--rounds", type=options.integer(2), default=rounds, metavar="N",
-                   help="turns of each racer that count, after one that warms up "
+                   help="turns of each function that count, after one that does not "
                         f"(default {rounds or 'by preset'})")
     p.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     return p
@@ -45,7 +45,7 @@ def need(name):
 def pinned(threads):
     """A context in which every library that was imported has `threads` threads.
 
-    Yields {library: threads}, as the libraries themselves report it.
+    Yields {library: its number of threads, as the library reports it}.
     """
     threadpoolctl, torch = need("threadpoolctl"), sys.modules.get("torch")
     before = torch and torch.get_num_threads()
@@ -64,7 +64,7 @@ def pinned(threads):
 
 
 def clock():
-    """A function that returns the milliseconds of a call: on a GPU, between two events."""
+    """A function that calls its argument and returns the milliseconds, on a GPU by events."""
     def wall(call):
         start = time.perf_counter()
         call()
@@ -85,9 +85,10 @@ def clock():
 
 
 def race(racers, rounds):
-    """{name: [ms, ...]} for racers {name: function}.
+    """{name: [ms of each call that counts]} for racers {name: function}.
 
-    In a turn a racer first runs for SETTLE ms; then as many calls are timed. Round 0 warms up.
+    In its turn a function is first called for SETTLE ms, then as many times again. Only these
+    later calls count, and none of round 0.
     """
     milliseconds, times = clock(), {name: [] for name in racers}
     for i in range(rounds + 1):
@@ -102,7 +103,7 @@ def race(racers, rounds):
 
 
 def summary(times):
-    """{"ours_ms": the median, "ours_quartiles": [lower, upper], ...}"""
+    """{"ours_ms": median, "ours_quartiles": [lower, upper], ...} from what `race` returns."""
     result = {}
     for name, t in times.items():
         lower, median, upper = (round(q, 4) for q in statistics.quantiles(t, n=4))
@@ -111,7 +112,7 @@ def summary(times):
 
 
 def rows(result, names):
-    """The lines of a table: median and quartiles of each racer."""
+    """The lines of a table: median and quartiles of each function that took part."""
     for name in names:
         lower, upper = result[f"{name}_quartiles"]
         yield f"{name:22}{result[f'{name}_ms']:11.3f} ms   {lower:11.3f} to {upper:.3f}"
@@ -124,7 +125,7 @@ def check_agreement(what, difference, tolerance):
 
 
 def workspace(call):
-    """MiB of arrays that a call allocates, at its peak."""
+    """MiB of the arrays that a call allocates, at the peak."""
     if xp.name() == "cupy":
         pool = xp.active().get_default_memory_pool()
         pool.free_all_blocks()
@@ -159,7 +160,7 @@ def processor():
 
 
 def show(args, result, lines):
-    """Print the result as JSON with --json, otherwise machine, threads and the lines."""
+    """Print the result as JSON if --json, otherwise the machine, the threads and the lines."""
     if args.json:
         print(json.dumps(result))
     else:

@@ -1,9 +1,10 @@
 """Time one iteration of Algorithm 1: npgan, PyTorch (eager and compiled), and two floors.
 
-A floor is the matrix products of the iteration alone, by the library that npgan uses or by
-PyTorch's. Networks, weights and arithmetic are the same in npgan and PyTorch: the gather of a
-minibatch, noise, fresh dropout masks, maxout, momentum. Before the race both compute the
-gradients of one minibatch from the same numbers, and these must agree.
+A floor is the time of the iteration's matrix products alone. One floor has the library that
+npgan uses, the other has PyTorch's. In npgan and in PyTorch the networks and their weights are
+the same, and so is the work: gathering a minibatch, noise, new dropout masks, maxout, momentum.
+Before the race both compute the gradients of one minibatch from the same numbers, and these
+gradients must agree.
 
 Needs the extra `bench`, and for torch.compile a C++ compiler. NPGAN_BACKEND=cupy races on the
 GPU. NPGAN_CUDA_GRAPH=1 replays npgan's passes as CUDA graphs.
@@ -25,33 +26,33 @@ from npgan.optim import Momentum
 from npgan.priors import Uniform
 from npgan.runs import options
 
-LEARNING_RATE, MOMENTUM = .001, .5          # a low rate: the networks stay about as they begin
+LEARNING_RATE, MOMENTUM = .001, .5          # a low rate, so the networks change little
 
 
 # --- The networks, as lists of layers: G, D ---------------------------------------------------
 
 
 def paper(n=1200):
-    """Those of the 2014 paper on MNIST; n is the width of every hidden product."""
+    """The MNIST networks of the 2014 paper's authors. Every hidden Linear has n outputs."""
     G = [Linear(100, n), ReLU(), Linear(n, n), ReLU(), Linear(n, 784), Sigmoid()]
     return G, maxout_network(784, n, 5, .8, .5)
 
 
 def quick():
-    """The same kind at about a third of the width."""
+    """Networks of the same kind, about a third as wide."""
     G = [Linear(100, 320), ReLU(), Linear(320, 320), ReLU(), Linear(320, 784), Sigmoid()]
     return G, maxout_network(784, 480, 3, .9, .6)
 
 
 def toy(n=64):
-    """In the plane, with three hidden layers each, as in examples/toy2d.py."""
+    """Networks for data in the plane, with three hidden layers as in examples/toy2d.py."""
     G = [Linear(2, n), ReLU(), Linear(n, n), ReLU(), Linear(n, n), ReLU(), Linear(n, 2)]
     D = [Linear(2, n), LeakyReLU(), Linear(n, n), LeakyReLU(), Linear(n, n), LeakyReLU(), Linear(n, 1)]
     return G, D
 
 
 def cifar():
-    """The paper's fully connected networks on CIFAR-10."""
+    """The fully connected CIFAR-10 networks of the 2014 paper's authors."""
     G = [Linear(100, 8000), ReLU(), Linear(8000, 8000), Sigmoid(), Linear(8000, 3072)]
     return G, maxout_network(3072, 8000, 5, .8, .5)
 
@@ -84,10 +85,10 @@ def ours(layers, m, k=1):
 
 
 class Torch:
-    """The same iteration as users of PyTorch write it, with PyTorch's own dropout, random
-    numbers and optimizer.
+    """The same iteration in PyTorch, as users of PyTorch write it.
 
-    compiled: arguments of torch.compile. Then the passes of both players are compiled.
+    Dropout, random numbers and the optimizer are PyTorch's.
+    compiled: arguments of torch.compile, which then compiles the passes of both players
     """
 
     def __init__(self, players, data, k=1, compiled=None):
@@ -150,8 +151,8 @@ class Torch:
 def floor(players, k=1, torch=None):
     """A function that does the matrix products of one iteration and nothing else.
 
-    Shapes are those of the iteration, and all arrays are allocated before. Give `torch` for the
-    products of PyTorch.
+    The shapes are those of the iteration, and all arrays are allocated before. With `torch`,
+    PyTorch does the products.
     """
     tape_g, tape_d = players.G.tape(players.m), players.D.tape(2 * players.m)
     for a in (*tape_g.x, *tape_g.dx, *tape_d.x, *tape_d.dx):
@@ -182,10 +183,10 @@ def floor(players, k=1, torch=None):
 
 
 def agree(players, theirs, data):
-    """The largest relative difference between a player's gradients by npgan and by a Torch.
+    """The relative difference of npgan's and PyTorch's gradients, the larger of D's and G's.
 
-    Weights, examples, noise and masks are the same in both. `theirs` keeps these masks, so it
-    cannot race afterwards.
+    Weights, examples, noise and masks are the same in both. `theirs`, a Torch, keeps these
+    masks, so it must not race afterwards.
     """
     def tensor(a):
         return theirs.torch.from_numpy(xp.asnumpy(a)).to(theirs.device)
@@ -224,15 +225,15 @@ def parser(preset="paper"):
     p.add_argument("--k", type=options.integer(1), default=1,
                    help="steps of D for each step of G (default 1)")
     p.add_argument("--no-compile", action="store_true",
-                   help="leave torch.compile out, which takes a minute to begin")
+                   help="race without torch.compile, which compiles for about a minute")
     return p
 
 
 def main(args):
     torch = race.need("torch")
     if not args.no_compile and not any(map(shutil.which, ("g++", "clang++", "c++"))):
-        raise OSError("torch.compile needs a C++ compiler, such as g++: install one, or leave torch.compile "
-                      "out with --no-compile")
+        raise OSError("torch.compile needs a C++ compiler, such as g++: install one, or race without "
+                      "torch.compile (--no-compile)")
     networks, m, rounds = PRESETS[args.preset]
     m, k, rounds = args.batch_size or m, args.k, args.rounds or rounds
     on_gpu = xp.name() == "cupy"

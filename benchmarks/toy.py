@@ -1,4 +1,4 @@
-"""Time one iteration on toy data, networks of width 64: step.py with --preset toy."""
+"""Time one iteration of networks of width 64 on toy data. This is step.py --preset toy."""
 
 import step
 

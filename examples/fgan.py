@@ -2,11 +2,14 @@
 
 This is the univariate experiment of the f-GAN paper (Nowozin, Cseke, Tomioka 2016). P is the
 mixture, and Q = N(mu, sigma^2) is the distribution of G(z) = mu + sigma z, z ~ N(0, 1). No
-Gaussian equals P, so each divergence D_f(P||Q) has its own minimum. D ascends V and G descends
-it in the same step: the paper's single-step method.
+Gaussian equals P, so each divergence D_f(P||Q) has its own minimum. In each step D ascends V
+and G descends V, both from the same minibatch: the single-step method of the f-GAN paper.
 
-The run writes fgan.png (the fitted densities), result.json and tables.md: what is learned,
-beside the minimum by quadrature and beside the paper's numbers.
+The run writes
+
+    fgan.png       the fitted densities
+    tables.md      the learned Gaussians, the minima by quadrature, the f-GAN paper's numbers
+    result.json    the same numbers, for each seed
 """
 
 import json
@@ -25,11 +28,11 @@ from npgan.optim import Adam, Momentum, Ramp
 from npgan.priors import Normal
 from npgan.runs import checkpoint, fit, options, parallel, plots
 
-# The mixture: its first weight, its two means and variances. All published optima follow.
+# The mixture: the first weight, both means and variances. They reproduce the published minima.
 WEIGHT, MEANS, VARIANCES = .33, (-1., 2.), (.065, 2.0025)
 M, WIDTH = 1024, 64             # examples in a minibatch, units in a hidden layer
-LR_D, LR_G = .01, .1            # of Adam, of plain gradient descent: both fall linearly to a hundredth
-PAPER = {       # (minimum, learned) of D_f, mu, sigma; quoted from memory, and quadrature confirms the minima
+LR_D, LR_G = .01, .1            # of D's Adam, of G's plain descent; both fall linearly to a hundredth
+PAPER = {       # (minimum, learned) of D_f, mu, sigma: quoted from memory; quadrature confirms the minima
     "kl": ((.2831, .2801), (1.0100, 1.0335), (1.8308, 1.8236)),
     "reverse-kl": ((.2480, .2415), (1.5782, 1.5624), (1.6319, 1.6403)),
     "jensen-shannon": ((.1280, .1226), (1.3070, 1.2854), (1.7542, 1.7659)),
@@ -41,7 +44,8 @@ PAPER = {       # (minimum, learned) of D_f, mu, sigma; quoted from memory, and 
 def parser():
     p = options.parser(__doc__)
     p.add_argument("--divergence", nargs="+", choices=[name for name, row in OBJECTIVES.items() if row.f],
-                   default=list(PAPER), metavar="NAME", help="of %(choices)s (default: those of the paper)")
+                   default=list(PAPER), metavar="NAME",
+                   help="some of %(choices)s (default: the five of the f-GAN paper)")
     options.add(p, "--seeds", default=5)
     options.add(p, "--iterations", default=2000, help="iterations of each training (default 2000)")
     options.add(p, "--out", default="runs/fgan")
@@ -75,12 +79,12 @@ def divergence(name, mu, sigma):
 
 
 def optimum(name, step=.25):
-    """(D_f(P || Q*), mu*, sigma*): the Gaussian Q* with the smallest divergence from P.
+    """(D_f(P || Q*), mu*, sigma*) of the Gaussian Q* with the smallest divergence.
 
-    The search moves on a lattice to the best of the eight neighbours. Where none is better, the
-    step halves.
+    The search walks on a lattice of (mu, sigma), each time to the best of the eight neighbours.
+    If no neighbour is better, the step of the lattice halves.
     """
-    best = 1., 1.8                                          # near the mean and the deviation of P
+    best = 1., 1.8                                  # near the mean and the standard deviation of P
     while step > 1e-5:
         mu, sigma = best
         places = [(mu + i * step, sigma + j * step) for i in (0, -1, 1) for j in (0, -1, 1)
@@ -92,7 +96,7 @@ def optimum(name, step=.25):
 
 
 def bound(objective, D, mu, sigma):
-    """V(D, G) = E_p[ T(a) ] - E_q[ F(a) ] by quadrature: at most D_f(P||Q), for every D."""
+    """V(D, G) = E_P[ T(a) ] - E_Q[ F(a) ] by quadrature: for every D at most D_f(P||Q)."""
     a = D(xp.asarray(X[:, None].astype("float32"))).astype("float64")[:, 0]
     T, F = xp.asnumpy(objective.T(a)), xp.asnumpy(objective.F(a))
     return integral(P * T - normal(mu, sigma) * F)
@@ -112,10 +116,11 @@ def mixture(rng):
 
 
 def learn(job):
-    """(V, mu, sigma) after a whole training. job: (name of the divergence, seed, iterations)
+    """(V, mu, sigma) after a whole training.
 
-    mu and sigma are means over the last quarter of the iterations; V is the bound of the last D
-    there. Raises FloatingPointError if a value is not finite.
+    job: (name of the divergence, seed, iterations)
+    mu and sigma are means over the last quarter of the iterations. V is the bound that the last
+    D gives for this Gaussian. Raises FloatingPointError if a value is not finite.
     """
     name, seed, iterations = job
     G = Net([Linear(1, 1, constant(1), constant(0))])
@@ -132,12 +137,12 @@ def learn(job):
         if record.iteration in last_quarter:
             total += G.theta
         unread.append(record)
-        if len(unread) == 200 or record.iteration == iterations - 1:        # reading waits for the device
+        if len(unread) == 200 or record.iteration == iterations - 1:        # `read` waits for the device
             fit.read(unread, 0, f"{name}, seed {seed}")
             unread.clear()
     total /= len(last_quarter)
     sigma, mu = map(float, xp.asnumpy(total))
-    sigma = abs(sigma)                                      # G's weight may be negative: z is symmetric
+    sigma = abs(sigma)                                      # z is symmetric, so G's weight may be -sigma
     return bound(OBJECTIVES[name], D, mu, sigma), mu, sigma
 
 
@@ -163,9 +168,9 @@ def main(args):
     text = tables(optima, learned, crossed, args.seeds, args.iterations)
     others = [name for i, name in enumerate(names) if crossed[:, i].argmin() != i]
     if others:
-        comparison = f"By {', '.join(others)}, another of these Gaussians is nearer to P than its own."
+        comparison = f"By {', '.join(others)}, a Gaussian fitted with another divergence is nearer to P."
     else:
-        comparison = "By each divergence, its own Gaussian is the nearest to P."
+        comparison = "By each divergence, the Gaussian fitted with it is the nearest to P."
     print(f"\n{text}\n{comparison}")
     checkpoint.write(os.path.join(out, "tables.md"), text)
     picture(os.path.join(out, "fgan.png"), optima, learned)
@@ -180,14 +185,14 @@ def main(args):
 
 
 def tables(optima, learned, crossed, seeds, iterations):
-    """In Markdown: the minima and what is learned; each divergence at each fitted Gaussian.
+    """Two tables in Markdown: minima and learned values; each divergence of each Gaussian.
 
     crossed: D_f(P || Q), a row for each fitted Q, a column for each f
     """
     lines = [f"Mean and standard deviation over {seeds} trainings of {iterations} iterations. The learned\n"
-             "D_f is the bound V. D_f is in the units of f: nats if f is a logarithm. The paper's numbers\n"
-             "are quoted from memory.\n",
-             "| divergence | | minimum, by quadrature | learned | paper: minimum | paper: learned |",
+             "D_f is the bound V. D_f has the unit of f: nats if f contains a logarithm. The numbers of the\n"
+             "f-GAN paper are quoted from memory.\n",
+             "| divergence | quantity | minimum, by quadrature | learned | paper: minimum | paper: learned |",
              "|---|---|---|---|---|---|"]
     for name in learned:
         for i, quantity in enumerate(("D_f(P, Q)", "mu", "sigma")):
@@ -196,7 +201,7 @@ def tables(optima, learned, crossed, seeds, iterations):
             mean = f"{values.mean():.4f} +- {values.std():.4f}"
             first = "" if i else name
             lines.append(f"| {first} | {quantity} | {optima[name][i]:.4f} | {mean} | {paper} |")
-    lines += ["\nEach row is a Gaussian, named by the divergence that fitted it. Each column is a\n"
+    lines += ["\nEach row is a Gaussian, named by the divergence with which it was fitted. Each column is a\n"
               "divergence D_f(P, Q), by quadrature. The smallest value of each column is bold.\n",
               f"| fitted with | {' | '.join(learned)} |", "|---" * (len(learned) + 1) + "|"]
     for name, row in zip(learned, crossed):
@@ -207,7 +212,7 @@ def tables(optima, learned, crossed, seeds, iterations):
 
 
 def picture(path, optima, learned):
-    """Left: P and the fitted Gaussians. Right: mu and sigma of the trainings and the minima."""
+    """Draw P and the fitted Gaussians; beside them mu and sigma, learned and at the minimum."""
     from matplotlib.figure import Figure
     fig = Figure((12, 4.6), layout="constrained")
     left, right = fig.subplots(1, 2, width_ratios=(3, 2))

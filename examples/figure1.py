@@ -3,9 +3,9 @@
 The run writes
 
     figure1.png                  the paper's four panels
-    convergence.png              how near D and G come to the theorems
+    convergence.png              V and D beside the values that the theorems give
     figure1.gif, figure1.html    the training as a film; the page has a slider
-    result.json                  where the training ends
+    result.json                  V, D and p_g at the end
 """
 
 import json
@@ -28,11 +28,11 @@ from npgan.priors import Uniform
 from npgan.runs import checkpoint, options, plots, watch
 
 M, K, WIDTH = 512, 5, 32        # examples in a minibatch, D's steps for one of G, units in a hidden layer
-LR_D, LR_G = .005, .002         # of Adam, each with a LinearDecay
-GAMMA = .2                      # of R1. Without it D and G circle around the solution
-AWAY = 1.                       # before panel (a) G is moved so far
+LR_D, LR_G = .005, .002         # the learning rates of Adam; LinearDecay lowers them in the second half
+GAMMA = .2                      # the weight of R1. Without R1, D and G circle around the solution
+AWAY = 1.                       # before panel (a), all G(z) are moved by this distance
 POOR, ALONE, FOLLOW = 3, 400, 1     # D's steps before panel (a) and before (b), G's steps before (c)
-CELLS, QUANTILES = 400, 4000    # of the grid of x, of the grid of z
+CELLS, QUANTILES = 400, 4000    # points of the grid of x, and of the grid of z
 
 
 def parser():
@@ -46,34 +46,34 @@ def parser():
 
 
 class Moment(NamedTuple):
-    """What a frame shows of the networks at one moment: host arrays."""
+    """What a frame shows of G and D at one moment: host arrays and numbers."""
 
     caption: str
     iteration: int
-    D: np.ndarray           # D(x) at the cells of x
-    p_g: np.ndarray         # the density of G(z) there
+    D: np.ndarray           # D(x) on the grid of x
+    p_g: np.ndarray         # the density of G(z) on this grid
     D_star: np.ndarray      # p_data / (p_data + p_g)
-    Gz: np.ndarray          # G at equally spaced z
-    V: float                # V(D, G) - f(1) by quadrature; f(1) is V at p_g = p_data, for gan -log 4
+    Gz: np.ndarray          # G(z) on the grid of z
+    V: float                # V(D, G) - f(1) by quadrature; f(1) is V at the optimum, with gan -log 4
     sup: float              # sup |D - D*| over the region that holds 99 % of p_data
-    sup_half: float         # sup |D - 1/2| over it
+    sup_half: float         # sup |D - 1/2| over the same region
 
 
 class Line:
-    """The grids of x and z, and the exact properties of two networks on them."""
+    """The grids of x and z, and what can be computed there from G and D."""
 
     def __init__(self, data, prior):
         self.data = data
         self.edges = np.linspace(*data.extent, CELLS + 1)
         self.dx, self.x = self.edges[1] - self.edges[0], (self.edges[1:] + self.edges[:-1]) / 2
         self.p_data = data.density(self.x[:, None])
-        self.z = ((np.arange(QUANTILES) + .5) / QUANTILES * 2 - 1) * prior.r        # all equally likely
+        self.z = ((np.arange(QUANTILES) + .5) / QUANTILES * 2 - 1) * prior.r        # all z are equally likely
         likely = np.argsort(-self.p_data)
         mass = np.cumsum(self.p_data[likely]) * self.dx
         self.region = np.sort(likely[:1 + np.searchsorted(mass, .99)])
 
     def look(self, players, caption, iteration):
-        """The Moment. Raises FloatingPointError if V is not finite."""
+        """Return the Moment now. Raises FloatingPointError if V is not finite."""
         def host(net, x, f=lambda y: y):
             return xp.asnumpy(f(net(xp.asarray(x[:, None], "float32")).astype("float64")))[:, 0]
 
@@ -89,8 +89,9 @@ class Line:
                       np.abs(D_x - D_star)[self.region].max(), np.abs(D_x - .5)[self.region].max())
 
     def density_of_Gz(self, Gz):
-        """The density of G(z) in each cell: exact if G is linear between neighbouring z. G need
-        not be monotone.
+        """The density of G(z) in each cell of the grid of x.
+
+        It is exact if G is linear between neighbouring z. G need not be monotone.
         """
         low, high = np.minimum(Gz[1:], Gz[:-1]), np.maximum(Gz[1:], Gz[:-1])
         share = np.clip((self.edges[:, None] - low) / np.maximum(high - low, 1e-12), 0, 1)
@@ -100,9 +101,9 @@ class Line:
 def training(line, players, examples, prior, sgd_d, sgd_g, rng, args):
     """Yield the moments of the film.
 
-    The first fifth of Algorithm 1 makes the paper's "adversarial pair near convergence". Then G
-    is moved away from the data, and the two loops run apart: D for the panels (a) and (b), G
-    for panel (c). The rest of the algorithm ends at panel (d).
+    A fifth of the iterations of Algorithm 1 brings G and D near to convergence. Then G is moved
+    away from the data. D alone is trained for the panels (a) and (b), then G alone for panel
+    (c). The other iterations of Algorithm 1 lead to panel (d).
     """
     first = args.iterations // 5
 
@@ -146,7 +147,7 @@ def training(line, players, examples, prior, sgd_d, sgd_g, rng, args):
 def main(args):
     out, seed, iterations = options.folder(args.out), args.seed, args.iterations
     data, prior = toy.ON_A_LINE[args.data](), Uniform(1.)
-    # The first layers' ranges spread the kinks of tanh over the range of z, and of x.
+    # The first layers' ranges spread the bends of the tanh units over all z (G) and all x (D).
     G = Net([Linear(1, WIDTH, uniform(2), uniform(2)), Tanh(), Linear(WIDTH, WIDTH), Tanh(),
              Linear(WIDTH, 1, uniform(.3), constant(1.))], seed=2 * seed)
     D = Net([Linear(1, WIDTH, uniform(1), uniform(3)), Tanh(), Linear(WIDTH, WIDTH), Tanh(),
@@ -177,7 +178,7 @@ def main(args):
     checkpoint.write(os.path.join(out, "result.json"), json.dumps(result, indent=1))
     print(f"{iterations} iterations in {seconds:.0f} s: V - ({optimal_value:.4f}) = {last.V:+.4f}; "
           f"JSD(p_data || p_g) = {jsd:.4f} nats\n"
-          f"where 99 % of p_data are: sup |D - 1/2| = {last.sup_half:.3f}, sup |D - D*| = {last.sup:.3f}\n"
+          f"where 99 % of p_data lies: sup |D - 1/2| = {last.sup_half:.3f}, sup |D - D*| = {last.sup:.3f}\n"
           f"{out}: figure1.png convergence.png figure1.gif figure1.html result.json")
     return 0
 
@@ -186,7 +187,7 @@ def main(args):
 
 
 def pictures(out, line, moments, iterations, optimal_value):
-    """figure1.png and convergence.png."""
+    """Write figure1.png and convergence.png."""
     from matplotlib.figure import Figure
     fig = Figure((13, 3.9), layout="constrained")
     of_paper = [m for m in moments if m.caption.startswith("(")]
@@ -201,7 +202,7 @@ def pictures(out, line, moments, iterations, optimal_value):
 
 
 def panel(axis, line, moment):
-    """A panel of the paper's figure: the densities and D, and below them how G maps z to x."""
+    """Draw a panel of Figure 1: p_data, p_g, D and D*; below them, how G maps z to x."""
     top = 1.1 * max(1, line.p_data.max())
     axis.plot(line.x, line.p_data, "k:", lw=1.8, label="p_data")
     axis.plot(line.x, moment.p_g, color="tab:green", lw=1.8, label="p_g")
@@ -223,7 +224,7 @@ def panel(axis, line, moment):
 
 
 def curves(axes, moments, iterations, optimal_value):
-    """V beside its value at p_g = p_data; how far D is from D* for this G, and from 1/2."""
+    """Left: V and its value at the optimum. Right: how far D is from D* and from 1/2."""
     t = [m.iteration for m in moments]
     axes[0].plot(t, [m.V + optimal_value for m in moments], lw=1, label="V(D, G)")
     label = "-log 4" if optimal_value == -math.log(4) else f"f(1) = {optimal_value:g}"
@@ -241,7 +242,7 @@ def curves(axes, moments, iterations, optimal_value):
 
 
 def frame(fig, line, moments, name, iterations, optimal_value):
-    """One frame of the film: the panel of the last moment, and the curves so far."""
+    """Draw a frame of the film: the panel of the last moment, and the curves so far."""
     fig.clf()
     grid = fig.add_gridspec(2, 2, width_ratios=(3, 2), left=.05, right=.98, top=.92, bottom=.1, hspace=.35)
     axis, last = fig.add_subplot(grid[:, 0]), moments[-1]

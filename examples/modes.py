@@ -1,11 +1,12 @@
 """Count the modes that a generator finds, on the ring of 8 and the grid of 25 Gaussians.
 
-Each data set is learned with several seeds and judged by the published protocol (metrics.py).
-The run writes
+G learns each of these two data sets with several seeds. The published protocol (metrics.py)
+judges the samples. The run writes
 
-    modes.md                the table: our row below the published rows
+    modes.md                the table: the published rows, and below them ours
     modes.png               2,500 samples of seed 0 over the data
-    ring.json, grid.json    the results of the seeds so far: --resume goes on from there
+    ring.json, grid.json    the results of the seeds so far; --resume goes on from there
+    ring.npy, grid.npy      the samples of seed 0
 """
 
 import json
@@ -29,13 +30,13 @@ from npgan.runs import checkpoint, fit, options, parallel, plots
 
 M, WIDTH = 128, 128             # examples in a minibatch, units in a hidden layer
 SAMPLES = 2500                  # judged at the end of a training
-LR_G, LR_D = .002, .004         # of Adam, each with a LinearDecay
+LR_G, LR_D = .002, .004         # the learning rates of Adam; LinearDecay lowers them in the second half
 
-# The players see x / scale, and gamma is in these units.
+# The players see x / scale. gamma, the weight of the R1 penalty, is for these smaller x.
 SETTINGS = {"ring": dict(iterations=10_000, scale=1., gamma=.02),
             "grid": dict(iterations=24_000, scale=2., gamma=.01)}
 
-PUBLISHED = {       # ring: modes, % high quality; grid: the same, reverse KL. Mean (± standard error)
+PUBLISHED = {       # ring: modes, % high quality; grid: modes, % high quality, reverse KL. ±: standard error
     "GAN (VEEGAN paper)": ("1", "99.3", "3.3", ".5", ""),
     "Unrolled GAN": ("7.6", "35.6", "23.6", "16", ""),
     "VEEGAN": ("8", "52.9", "24.6", "40", ""),
@@ -47,11 +48,12 @@ PUBLISHED = {       # ring: modes, % high quality; grid: the same, reverse KL. M
 
 def parser():
     p = options.parser(__doc__)
-    p.add_argument("--data", choices=SETTINGS, help="only one of the two data sets")
+    p.add_argument("--data", choices=SETTINGS, help="learn only this data set (default both)")
     p.add_argument("--pack", type=options.integer(1), default=1, metavar="P",
                    help="D judges P samples side by side (default 1)")
     p.add_argument("--noise", type=options.non_negative, default=0., metavar="SIGMA",
-                   help="instance noise on D's inputs; it falls to 0 over the first half (default 0)")
+                   help="standard deviation of the noise on D's inputs; it falls linearly to 0 in the first "
+                        "half of a training (default 0)")
     options.add(p, "--iterations", help="iterations of Algorithm 1 (default: ring 10000, grid 24000)")
     options.add(p, "--gamma", help="weight of the R1 penalty on D; 0: none (default: ring .02, grid .01)")
     options.add(p, "--seeds", default=10)
@@ -63,7 +65,7 @@ def parser():
 def learn(settings, job):
     """Train one pair of players. Returns a row of the result, and samples (SAMPLES, 2).
 
-    settings: those of each data set     job: (name of the data, seed)
+    settings: {name of a data set: its settings}     job: (name of the data set, seed)
     Raises FloatingPointError if a value is not finite.
     """
     name, seed = job
@@ -85,7 +87,7 @@ def learn(settings, job):
     for record in fit.silently(records):
         done = record.iteration + 1
         noise.sigma = settings["noise"] * max(0, 1 - 2 * done / iterations)
-        if done % 1000 == 0 or done == iterations:          # reading waits for the device
+        if done % 1000 == 0 or done == iterations:          # `read` waits for the device
             fit.read([record], 0, f"{name}, seed {seed}")
     z = np.random.default_rng((seed, 2)).standard_normal((SAMPLES, 2)).astype("float32")
     samples = xp.asnumpy(G(xp.asarray(z))) * np.float32(scale)
@@ -95,8 +97,7 @@ def learn(settings, job):
 
 def main(args):
     if M % args.pack:
-        raise ValueError(f"--pack {args.pack}: m = {M} examples do not make packs of that size; "
-                         "take a divisor")
+        raise ValueError(f"--pack {args.pack}: m = {M} is not a multiple of it; take a divisor of {M}")
     out = options.folder(args.out)
     names = [args.data] if args.data else list(SETTINGS)
     settings = {name: settings_of(name, args) for name in names}
@@ -122,14 +123,14 @@ def main(args):
 
 
 def settings_of(name, args):
-    """The settings of a data set: its own, and those of the command line."""
+    """The settings of a data set: its defaults, changed by the command line."""
     changed = {key: getattr(args, key) for key in ("iterations", "gamma") if getattr(args, key) is not None}
     return {**SETTINGS[name], **changed, "pack": args.pack, "noise": args.noise,
             "objective": args.objective, "generator_loss": args.generator_loss}
 
 
 def kept_rows(out, name, settings):
-    """The rows that the folder has. Raises ValueError if they were made with other settings."""
+    """The rows in the folder. Raises ValueError if they were made with other settings."""
     path = os.path.join(out, f"{name}.json")
     if not os.path.exists(path):
         return []
@@ -175,9 +176,9 @@ def summary(row):
 
 
 def table(rows):
-    """In Markdown: the published results, and below them ours."""
+    """The table in Markdown: the published results, and below them ours."""
     def ours(name, key, digits, factor=1):
-        """Mean ± standard error over the seeds."""
+        """A cell of our row: mean ± standard error over the seeds."""
         values = [factor * row[key] for row in rows.get(name, [])]
         if not values:
             return ""
@@ -197,7 +198,7 @@ def table(rows):
 
 
 def picture(out, rows):
-    """modes.png: the samples of seed 0 over the data. Returns whether there are any."""
+    """Draw modes.png, the samples of seed 0 over the data. Returns False without samples."""
     from matplotlib.figure import Figure
     names = [name for name in rows if os.path.exists(os.path.join(out, f"{name}.npy"))]
     if not names:

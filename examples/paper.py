@@ -1,15 +1,17 @@
-"""The results of the 2014 paper beside those of finished runs.
+"""Show the results of finished runs as the 2014 paper shows its own.
+
+The program reads the folders of examples/mnist.py, faces.py and cifar10.py. It trains nothing.
+It writes
 
     paper.png     Figure 2 (a) MNIST, (b) TFD, (c) CIFAR-10 fully connected, (d) CIFAR-10
                   convolutional: samples, and in frames the training examples nearest to the
                   samples beside them. Figure 3: digits along straight lines in z space
     paper.md      Table 1: the Parzen log-likelihoods of the test sets, published and measured,
-                  with the two anchors and the protocol of each run
+                  with two anchors (npgan/metrics.py) and the settings of each run
     parzen.png    the log-likelihood on MNIST against epochs, one line for each run that was
                   scored while it trained (--parzen-every)
 
-It reads the folders of examples/mnist.py, faces.py and cifar10.py, and trains nothing. The page
-names what is missing.
+If a run is missing, paper.png shows the command that makes it.
 """
 
 import csv
@@ -26,10 +28,10 @@ class Experiment(NamedTuple):
     panel: str          # of Figure 2
     name: str
     key: str            # in result.json, and at the start of the default folder
-    command: str        # that makes the run, with a place for the preset
+    command: str        # makes the run; {} stands for the preset
 
 
-EXPERIMENTS = {         # by option
+EXPERIMENTS = {         # by the option that names the run's folder
     "mnist": Experiment("a", "MNIST", "mnist", "examples/mnist.py --preset {}"),
     "faces": Experiment("b", "faces", "faces", "examples/faces.py --preset {}"),
     "fully-connected": Experiment("c", "CIFAR-10, fully connected", "cifar10-fully-connected",
@@ -41,13 +43,13 @@ EXPERIMENTS = {         # by option
 PUBLISHED = [("DBN", "138 ± 2", "1909 ± 66"), ("Stacked CAE", "121 ± 1.6", "2110 ± 50"),
              ("Deep GSN", "214 ± 1.1", "1890 ± 29"), ("Adversarial nets", "225 ± 2", "2057 ± 26")]
 ANCHORS = {"parzen_real_data": "real training images", "parzen_kmeans": "k-means centres"}
-MARGIN, FONT_SIZE = 16, 22      # of the page, in pixels
+MARGIN, FONT_SIZE = 16, 22      # of paper.png, in pixels
 
 
 def parser():
     p = options.parser(__doc__, epilog=None)
     p.add_argument("--preset", choices=("quick", "paper"), default="paper",
-                   help="the preset whose default folders are read (default paper)")
+                   help="read the default folders of this preset (default paper)")
     for option, experiment in EXPERIMENTS.items():
         several = option == "mnist"
         runs = "the finished runs, one for each seed," if several else "the finished run"
@@ -84,18 +86,21 @@ def command(option, preset):
 
 
 def finished_runs(option, asked, preset):
-    """The results in the folders asked for, or in the default folder if none is asked for."""
+    """The results in the folders `asked`, or in the default folder if that is None."""
     folders = [asked] if isinstance(asked, str) else asked or [f"runs/{EXPERIMENTS[option].key}-{preset}"]
     results = {folder: finished_run(folder, option) for folder in folders}
     for folder in folders:
         if asked and not results[folder]:
-            raise ValueError(f"--{option} {folder}: there is no result.json, so no finished run; "
+            raise ValueError(f"--{option} {folder}: there is no result.json, so the run is not finished; "
                              f"make one with python {command(option, preset)} --out {folder}")
     return [results[folder] for folder in folders if results[folder]]
 
 
 def finished_run(folder, option):
-    """result.json of a run of this option's experiment, with its folder; None without a run."""
+    """The folder's result.json and the folder itself, or None if there is no result.json.
+
+    Raises ValueError if it is damaged, or the result of another experiment.
+    """
     path = os.path.join(folder, "result.json")
     if not os.path.exists(path):
         return None
@@ -110,7 +115,7 @@ def finished_run(folder, option):
         raise ValueError(f"{path}: not the result of an example on images, or damaged ({e!r}); "
                          "make it again with --resume") from e
     expected = EXPERIMENTS[option].key
-    # Only faces.py names a stage, and only in the first of its two stages.
+    # A stage is named only in the results of the first stage of faces.py.
     found = f"{result.get('experiment', expected)} {result.get('stage', '')}".strip()
     if found != expected:
         raise ValueError(f"--{option} {folder}: this is a run of {found}, not of {expected}")
@@ -118,7 +123,7 @@ def finished_run(folder, option):
 
 
 def scored_epochs(folder):
-    """(epoch, nats) of each scored epoch in a run's history, as an array (n, 2)."""
+    """(epoch, nats) of each scored epoch in the folder's history.csv, as an array (n, 2)."""
     path = os.path.join(folder, "history.csv")
     try:
         with open(path, newline="", encoding="utf-8") as f:
@@ -133,14 +138,14 @@ def scored_epochs(folder):
 
 
 def page(runs, preset):
-    """Figure 2's panels two by two, and Figure 3 below them."""
+    """The page paper.png: the panels of Figure 2 two by two, and Figure 3 below them."""
     a, b, c, d = (panel(f"Figure 2 {experiment.panel})", option, runs, "figure2.png", preset)
                   for option, experiment in EXPERIMENTS.items())
     return in_rows([[a, b], [c, d], [panel("Figure 3", "mnist", runs, "interpolation.png", preset)]])
 
 
 def panel(label, option, runs, file, preset):
-    """The picture `file` of the first run, below a label. Without a run: how to make one."""
+    """The picture `file` of the first run, or how to make a run, below a label."""
     from PIL import Image
     name = EXPERIMENTS[option].name
     if not runs[option]:
@@ -155,7 +160,7 @@ def panel(label, option, runs, file, preset):
 
 
 def in_rows(rows):
-    """One picture of rows of pictures, each row centred."""
+    """One picture made of rows of pictures, each row in the centre."""
     from PIL import Image
     widths = [sum(p.width + MARGIN for p in row) + MARGIN for row in rows]
     heights = [max(p.height for p in row) + MARGIN for row in rows]
@@ -173,15 +178,18 @@ def in_rows(rows):
 
 
 def table(mnist, faces):
-    """Table 1 in Markdown, published and measured, with the anchors and each run's protocol."""
+    """Table 1 in Markdown, published and measured, with the anchors and each run's settings."""
     rows = [*PUBLISHED, ("**npgan**", score(mnist, "MNIST"), score(faces, "TFD"))]
     rows += [(f"*{what} as samples*", mean(mnist, key), mean(faces, key)) for key, what in ANCHORS.items()]
     return "\n".join(["| Parzen log-likelihood, nats | MNIST | TFD |", "|---|---|---|",
-                      *(f"| {' | '.join(row)} |" for row in rows), "", *map(protocol, mnist + faces), ""])
+                      *(f"| {' | '.join(row)} |" for row in rows), "", *map(settings, mnist + faces), ""])
 
 
 def score(results, published):
-    """Mean ± standard error: over the runs, or that of a single run. Other data are named."""
+    """A cell of our row: mean ± standard error over the runs, or the score of a single run.
+
+    published: the data set of the paper's column. If a run had other data, the cell names them.
+    """
     scored = [result for result in results if "parzen_ll" in result]
     if not scored:
         return "not run"
@@ -206,7 +214,8 @@ def mean(results, key):
     return f"{np.mean(values):.0f}" if values else ""
 
 
-def protocol(result):
+def settings(result):
+    """One line of Markdown: a run's settings and its score."""
     text = (f"* {result['dataset']}, preset {result['preset']}, seed {result['seed']}: "
             f"{result['epochs']} epochs, m = {result['batch_size']}, {result['update']} update")
     if result.get("average"):

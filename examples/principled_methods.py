@@ -1,18 +1,20 @@
-"""Figures 1 to 3 of "Towards principled methods for training generative adversarial networks"
-(Arjovsky and Bottou 2017).
+"""Why training a GAN is hard: Figures 1 to 3 of Arjovsky and Bottou 2017.
 
-A GAN trains for 1, 10 and 25 epochs, and each of these generators is frozen. Against each of
-them a new D learns from nothing. The run draws three figures against the iterations of this D.
-All values are from examples on which D was not trained:
+Source: "Towards principled methods for training generative adversarial networks". Read
+examples/mnist.py first: on images, the GAN here has its networks.
 
-    discriminator.png    Figure 1: D's cost -V, and its accuracy
+A GAN is trained. After 1, 10 and 25 epochs a copy of G is frozen. Against each frozen G a new D
+is trained from random initial weights. The run draws three figures whose horizontal axis is the
+iteration of the new D. All values come from examples on which D is not trained:
+
+    discriminator.png    Figure 1: D's cost -V, and D's accuracy
     minimax.png          Figure 2: |grad_theta_g E log(1 - D(G(z)))|. It vanishes as D becomes
-                         perfect, and later for a better G
-    nonsaturating.png    Figure 3: |grad_theta_g E -log D(G(z))|. It grows, and differs more and
-                         more from minibatch to minibatch
+                         perfect. The better G is, the later this happens
+    nonsaturating.png    Figure 3: |grad_theta_g E -log D(G(z))|. It grows, and it differs more
+                         and more from minibatch to minibatch
 
-The left half of each figure is as in the paper. The right half has the paper's remedy (section
-3): noise on the inputs of the new D, so G's gradient passes through the noise too.
+The left half of each figure is as in the source. The right half has the remedy of its section
+3: noise is added to the inputs of the new D, real and generated.
 """
 
 import json
@@ -32,9 +34,9 @@ from npgan.optim import Adam, LinearDecay
 from npgan.priors import Uniform
 from npgan.runs import checkpoint, fit, options, plots
 
-M, M_NEW = 100, 500             # examples in a minibatch, of the GAN and of the new D
-BATCHES, MOMENTS = 10, 50       # minibatches looked at, at somewhat fewer moments of D's training
-LR_NEW = 1e-3                   # of Adam for the new D, with a LinearDecay: a constant rate makes D jump
+M, M_NEW = 100, 500             # examples in a minibatch: for the GAN, for the new D
+BATCHES, MOMENTS = 10, 50       # minibatches that `look` takes, and about how often it looks
+LR_NEW = 1e-3                   # of Adam for the new D, with a LinearDecay: at a constant rate D's cost jumps
 CURVES = ("cost", "accuracy", "minimax", "non-saturating")      # what `look` returns
 
 
@@ -43,7 +45,7 @@ def parser():
     p.add_argument("--data", default="auto", metavar="WHAT",
                    help='"auto" (default): MNIST if it is found or can be downloaded, else the rendered '
                         'digits; "mnist": MNIST or nothing; "glyphs": the rendered digits; "ring": '
-                        "8 Gaussians in the plane; or a directory with four IDX files")
+                        "8 Gaussians in the plane; or a directory with IDX files")
     p.add_argument("--epochs", type=options.integer(1), nargs="+", default=[1, 10, 25], metavar="N",
                    help="epochs of the GAN after which G is frozen (default 1 10 25)")
     p.add_argument("--noise", type=options.positive, metavar="SIGMA",
@@ -55,7 +57,7 @@ def parser():
 
 
 def load(what):
-    """The name of the data, the examples to train on and those to look at."""
+    """The name of the data, the examples to train on, and those that `look` takes."""
     if by_name(what, "ring"):
         return what, toy.ring().sample(100_000, 0), toy.ring().sample(10_000, 1)
     images, label = digits.load(what)
@@ -66,7 +68,7 @@ def load(what):
 
 
 def players(x, seed):
-    """G, D, their optimizers: those of the 2014 paper on images, smaller ones in the plane."""
+    """G, D and their optimizers: on images those of mnist.py, in the plane smaller ones."""
     n = x.shape[1]
     if n == 2:
         G = Net([Linear(2, 128, he), ReLU(), Linear(128, 128, he), ReLU(), Linear(128, 2)], seed=(seed, 0))
@@ -88,7 +90,7 @@ def discriminator(n, seed, first=()):
 def train_gan(x, prior, args, data):
     """Train the GAN. Saves GAN.npz, and generator-N.npz for each N of --epochs.
 
-    data: a number that stands for the data in the checkpoints. --resume goes on from GAN.npz.
+    data: the checksum of the data, which the checkpoints keep. --resume goes on from GAN.npz.
     """
     G, D, sgd_g, sgd_d = players(x, args.seed)
     path, state = os.path.join(args.out, "GAN.npz"), fit.State()
@@ -97,8 +99,8 @@ def train_gan(x, prior, args, data):
         state = fit.State.of(path, checkpoint.restore(path, sgd_g, sgd_d)["state"])
         for n in args.epochs:
             if n <= state.epoch and not os.path.exists(frozen(args.out, n)):
-                raise ValueError(f"--epochs {n}: the GAN in {args.out} is past it, at epoch {state.epoch}, "
-                                 "and kept none; leave --resume out")
+                raise ValueError(f"--epochs {n}: the GAN in {args.out} is at epoch {state.epoch} already, "
+                                 f"and G of epoch {n} was not kept; leave --resume out")
             if n <= state.epoch:
                 check(frozen(args.out, n), data, args.seed)
     update = "algorithm1" if x.shape[1] == 2 else "simultaneous"
@@ -118,7 +120,7 @@ def frozen(out, n):
 
 
 def check(path, data, seed):
-    """Raises ValueError if the checkpoint was made on other data or from another seed."""
+    """Raises ValueError if the checkpoint was made on other data or with another seed."""
     about, _ = checkpoint.read(path, arrays=False)
     if (about.get("data"), about.get("seed")) != (data, seed):
         raise ValueError(f"--resume: {path} was made on other data or with another --seed; "
@@ -126,8 +128,9 @@ def check(path, data, seed):
 
 
 def train_new_discriminator(players, x, unseen, prior, seed, iterations):
-    """Train D against the frozen G. Yields (iteration, what `look` returns) at some iterations,
-    most of them early.
+    """Train D against the frozen G, and yield (iteration, the result of `look`) now and then.
+
+    Most of these moments are early.
     """
     sgd_d = Adam(players.D, LinearDecay(LR_NEW, iterations))
     rng, rng_look = xp.default_rng(seed, 1), xp.default_rng(seed, 2)
@@ -143,8 +146,10 @@ def train_new_discriminator(players, x, unseen, prior, seed, iterations):
 
 
 def look(players, examples, prior, rng):
-    """-V, D's accuracy and |grad_theta_g J| of both losses J on BATCHES fresh minibatches,
-    (BATCHES, 4) on the device. Nothing is updated.
+    """Measure D, and the gradients of G, on BATCHES fresh minibatches. Nothing is updated.
+
+    Returns -V, D's accuracy and |grad_theta_g E J| for both losses J: (BATCHES, 4), on the
+    device.
     """
     rows = []
     for _ in range(BATCHES):
@@ -188,7 +193,7 @@ def run(args, name, x, unseen):
     curves = kept_curves(path, settings) if args.resume else {}
     print(f"{name} on {xp.name()}: a GAN of {max(epochs)} epochs of {len(x) // M} iterations, "
           f"then {2 * len(epochs)} new Ds, {iterations} iterations each, "
-          f"against the G of epoch {', '.join(map(str, epochs))}")
+          f"against G of epoch {', '.join(map(str, epochs))}")
     train_gan(x, prior, args, settings["data"])
 
     x, unseen = xp.asarray(x), xp.asarray(unseen)
@@ -209,7 +214,7 @@ def run(args, name, x, unseen):
 
 
 def watched(training, what, bar):
-    """The iterations that `training` yields, and its values (moments, BATCHES, 4).
+    """All iterations that `training` yields, and all its values (moments, BATCHES, 4).
 
     Raises FloatingPointError if a value is not finite.
     """
@@ -239,7 +244,7 @@ def kept_curves(path, settings):
 
 
 def numbers(curve):
-    """The curve in a few numbers: means over the minibatches of the first and the last moment.
+    """The first and the last moment of a curve in numbers: means over the minibatches.
 
     At the first moment D is untrained.
     """
@@ -276,7 +281,11 @@ LABELS = {"cost": "D's cost, -V (nats)", "accuracy": "D's accuracy",
 
 
 def figure(path, title, rows, curves, sigma):
-    """Left without noise, right with noise. Lines are means over minibatches, bands ranges."""
+    """Draw the curves, on the left without noise, on the right with noise.
+
+    A line is the mean over the minibatches; the band around it goes from the smallest value to
+    the largest.
+    """
     from matplotlib.figure import Figure
     fig = Figure((10, 1.2 + 3 * len(rows)), layout="constrained")
     axes = fig.subplots(len(rows), 2, sharex=True, sharey="row", squeeze=False)

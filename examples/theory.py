@@ -1,10 +1,13 @@
 """The theorems of Goodfellow et al. 2014 and of Arjovsky and Bottou 2017, computed and drawn.
 
-    proposition2.png   p_g descends to p_data, with D at its optimum in every step
-    theorems.png       the optimal D, the criterion C(G), and the gradients of the generator's
-                       two losses as the distributions move apart
+The run writes
 
-G and D may be any functions here, so that nothing is trained. It takes a few seconds.
+    proposition2.png   p_g descends C(G) to p_data; D is at its optimum at every step
+    theorems.png       the optimal D, the criterion C(G), and the gradients of the generator's
+                       two losses as p_data and p_g move apart
+
+Read npgan/theory.py first. Here G and D may be any functions, not only networks. So nothing is
+trained, and the program takes a few seconds.
 """
 
 import math
@@ -18,8 +21,8 @@ from npgan import theory
 from npgan.data import toy
 from npgan.runs import options, plots
 
-OUTCOMES, STEPS, RATE = 20, 120, .15                    # of Proposition 2
-DX = .01                                                # the grid's spacing for Theorem 1
+OUTCOMES, STEPS, RATE = 20, 120, .15    # for Proposition 2: outcomes, steps of p_g, the rate of a step
+DX = .01                                # the spacing of the grid of x for Theorem 1
 
 
 def parser():
@@ -38,21 +41,21 @@ def main(args):
 
 
 def proposition2(path, seed):
-    """Proposition 2 for discrete distributions: draw p_g after some steps, and C(G) + log 4."""
+    """Let a discrete p_g descend C(G). Draw p_g after some steps, and C(G) + log 4 at each."""
     rng = np.random.default_rng(seed)
     p_data, p_g = (rng.dirichlet(np.full(OUTCOMES, a)) for a in (1.5, 8))
-    p_g = p_g * np.exp(-.35 * np.arange(OUTCOMES))                  # nearly all of it on the left
+    p_g = p_g * np.exp(-.35 * np.arange(OUTCOMES))                  # most of p_g is on the left
     p_data, p_g = xp.asarray(p_data), xp.asarray(p_g / p_g.sum())
     p_gs = [p_g, *theory.descend(p_data, p_g, STEPS, RATE)]
-    excess = np.array([2 * theory.jsd(p_data, p) for p in p_gs])    # C + log 4, with all its digits
+    excess = np.array([2 * theory.jsd(p_data, p) for p in p_gs])    # C(G) + log 4, without cancellation
     steps = np.arange(STEPS + 1)
     half = STEPS // 2
     slope, _ = np.polyfit(steps[half:], np.log(excess[half:]), 1)
     measured, predicted = math.exp(slope), (1 - RATE / 2) ** 2
     first, last = (theory.criterion(p_data, p) for p in (p_gs[0], p_gs[-1]))
     print(f"Proposition 2, {OUTCOMES} outcomes, rate {RATE}: C(G) goes from {first:.6f} to {last:.6f} "
-          f"in {STEPS} steps (-log 4 = {-math.log(4):.6f})\n  C(G) + log 4 is multiplied by "
-          f"{measured:.4f} a step over the last {half}; (1 - rate/2)^2 = {predicted:.4f}")
+          f"in {STEPS} steps (-log 4 = {-math.log(4):.6f})\n  each of the last {half} steps multiplies "
+          f"C(G) + log 4 by {measured:.4f}; predicted: (1 - rate/2)^2 = {predicted:.4f}")
 
     fig = Figure((11, 4.2), layout="constrained")
     left, right = fig.subplots(1, 2)
@@ -84,14 +87,14 @@ def theorems(path):
         best = float(theory.optimal_discriminator([a], [b])[0])
         line, = peak.plot(y, a * np.log(y) + b * np.log(1 - y), label=f"a = {a}, b = {b}: peak at {best:.3g}")
         peak.plot(best, a * math.log(best) + b * math.log(1 - best), "o", color=line.get_color())
-    peak.set(xlabel="y, what D says at x", ylabel="a log y + b log(1 - y)", ylim=(-12, 0), xlim=(0, 1),
+    peak.set(xlabel="y = D(x)", ylabel="a log y + b log(1 - y)", ylim=(-12, 0), xlim=(0, 1),
              title="Proposition 1: D* = a / (a + b),\na = p_data(x), b = p_g(x)")
     peak.legend(fontsize=9, loc="lower center")
 
     thetas = np.linspace(0, 10, 81)
     C, minimax, nonsaturating = np.array([criterion_and_gradients(theta) for theta in thetas]).T
     minimum.plot(thetas, C, label="C(G)")
-    minimum.axhline(0, color="k", ls="--", lw=1, label="0: supports that do not meet")
+    minimum.axhline(0, color="k", ls="--", lw=1, label="0: the supports are disjoint")
     minimum.axhline(-math.log(4), color="k", ls=":", label="-log 4: p_g = p_data")
     minimum.set(xlabel="θ, the distance of the means", ylabel="nats",
                 title="Theorem 1: C(G) = -log 4 + 2 JSD,\np_data = N(0, 1), p_g = N(θ, 1)")
@@ -113,7 +116,10 @@ def theorems(path):
 
 
 def criterion_and_gradients(theta):
-    """C(G), minimax and non-saturating gradient, for p_data = N(0, 1) and p_g = N(theta, 1)."""
+    """C(G) and d/dtheta of both losses for p_data = N(0, 1), p_g = N(theta, 1), D = D* fixed.
+
+    Returns C(G), then the derivative of E[log(1 - D)], then that of E[-log D].
+    """
     x = np.arange(-12, 22, DX)
     p_data, p_g = (toy.gaussian(mean).density(x[:, None]) for mean in (0, theta))
     p_data, p_g, dp_g = (xp.asarray(a) for a in (p_data, p_g, (x - theta) * p_g))

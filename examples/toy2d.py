@@ -1,7 +1,12 @@
-"""Watch a GAN in the plane: what D says everywhere, and how G folds the noise into data.
+"""Watch a GAN in the plane: D(x) at every x, and how G maps the noise onto the data.
 
-The run writes toy2d.png (the end), the training as a film, toy2d.gif and toy2d.html (one page
-with a slider), and result.json. Arrows show where G's loss sends the samples.
+The run writes
+
+    toy2d.png                the end of the training
+    toy2d.gif, toy2d.html    the training as a film; the page has a slider
+    result.json              how near the samples are to the data
+
+An arrow in a picture shows where the gradient of G's loss would move a sample.
 """
 
 import json
@@ -23,9 +28,9 @@ from npgan.priors import Uniform
 from npgan.runs import checkpoint, options, plots, watch
 
 M, WIDTH = 128, 128             # examples in a minibatch, units in a hidden layer
-LR_G, LR_D = .002, .004         # of Adam, each with a LinearDecay
+LR_G, LR_D = .002, .004         # the learning rates of Adam; LinearDecay lowers them in the second half
 SHOWN, ARROWS = 1000, 100       # samples in a picture, and how many of them have an arrow
-CELLS, LINES = 100, 25          # cells of the heat map and lines of the z-grid, along an axis
+CELLS, LINES = 100, 25          # cells of the heat map and lines of the z-grid, along each axis
 
 
 def parser():
@@ -40,17 +45,17 @@ def parser():
 
 
 class Moment(NamedTuple):
-    """What a frame shows of the networks at one moment: host arrays, in the data's units."""
+    """What a frame shows of G and D at one moment: host arrays. x has the units of the data."""
 
     iteration: int
     D: np.ndarray           # (CELLS, CELLS): D(x) over the square
     samples: np.ndarray     # (SHOWN, 2): G(z), at the same z in all frames
-    arrows: np.ndarray      # (ARROWS, 2): -grad of G's loss at the first samples
-    folded: np.ndarray      # (LINES, LINES, 2): G on the z-grid
+    arrows: np.ndarray      # (ARROWS, 2): -grad_x of G's loss at the first samples
+    folded: np.ndarray      # (LINES, LINES, 2): G(z) on the z-grid
 
 
 class Plane:
-    """The grids of x and z on which the networks are looked at."""
+    """A grid of x, a grid of z and fixed noise samples, at which every Moment shows G and D."""
 
     def __init__(self, data, scale, prior, seed):
         self.scale, self.extent = scale, data.extent
@@ -62,7 +67,7 @@ class Plane:
         self.z_grid = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
 
     def look(self, players, iteration):
-        """The Moment. Raises FloatingPointError if a sample is not finite."""
+        """Return the Moment now. Raises FloatingPointError if a sample is not finite."""
         def host(net, x, f=lambda y: y):
             return xp.asnumpy(f(net(xp.asarray(x, "float32")))).astype(float)
 
@@ -130,7 +135,7 @@ def main(args):
 
 
 def frame(fig, plane, data, x, moment):
-    """Left: the game in x space. Right: G, the square of z and its image."""
+    """Draw a frame. Left: D(x), data and samples. Right: the z-grid as G maps it."""
     from matplotlib import colormaps
     fig.clf()
     left, bar, right = (fig.add_axes((x0, .1, width, .82))
@@ -141,7 +146,8 @@ def frame(fig, plane, data, x, moment):
     bar.set_title("D(x)", fontsize=10)
     left.plot(*x[:SHOWN].T, ".", color="k", ms=2, label="data")
     left.plot(*moment.samples.T, ".", color="tab:green", ms=3, label="generated")
-    # A loss that falls by 1 over the width gives an arrow of a twentieth of the width.
+    # If G's loss falls by 1 over the picture's width, the arrow has a twentieth of this width.
+    # No arrow is longer than a tenth of the width.
     arrows = moment.arrows * .05 * (high - low) ** 2
     length = np.linalg.norm(arrows, axis=1, keepdims=True)
     arrows *= np.minimum(1, .1 * (high - low) / np.maximum(length, 1e-12))

@@ -1,8 +1,9 @@
 """Compare a Wasserstein critic's V with the exact distance W_1, which is known on a line.
 
-V is at most K W_1 if no slope of the critic D is above K. The gradient penalty holds K near 1.
-Clipping all weights to [-c, c] holds K at a value that nobody chose. First each critic trains
-alone, on a fixed pair of Gaussians. Then whole trainings show whether V follows W_1 down.
+A critic is a D whose V estimates W_1. If its slope is nowhere above K, V is at most K W_1. The
+gradient penalty holds K near 1. Clipping all weights to [-c, c] limits K too, but c does not
+tell the value of K. First each critic trains alone, on a fixed pair of Gaussians. Then whole
+trainings show whether V follows W_1 while G improves.
 
 The run writes wasserstein.png and result.json. Source: Arjovsky, Chintala, Bottou 2017.
 """
@@ -29,11 +30,11 @@ from npgan.runs import checkpoint, fit, options, plots
 
 MEAN, SD = .5, 2.               # the pair: p_data = N(0, 1), p_g = N(MEAN, SD^2)
 M, WIDTH = 128, 64              # examples in a minibatch, units in a hidden layer
-LR_D, LR_G, B2 = .002, .0003, .99       # of Adam with b1 = 0, that is RMSProp, with a LinearDecay
-LR_CLIPPED = .005               # of a clipped D, in units of c: the published 5e-5 at c = .01
+LR_D, LR_G, B2 = .002, .0003, .99       # rates of Adam with b1 = 0 (RMSProp), each with a LinearDecay
+LR_CLIPPED = .005               # the rate of a clipped D is LR_CLIPPED c: the published 5e-5 at c = .01
 K = 5                           # D's steps for one of G; a clipped D has the published warm-up too
-LAM_TOY = .1                    # the published weight of the penalty for toy data
-LOOKS, SAMPLES = 100, 10_000    # moments in a training, examples that judge each
+LAM_TOY = .1                    # the published weight of the gradient penalty for toy data
+LOOKS, SAMPLES = 100, 10_000    # Moments in a training; samples of G, and data, that judge each Moment
 
 
 def parser():
@@ -41,9 +42,11 @@ def parser():
     p.add_argument("--data", choices=toy.ON_A_LINE, default="mixture",
                    help="p_data of the trainings (default mixture)")
     p.add_argument("--lam", type=options.positive, nargs="+", default=[10., 100.], metavar="LAMBDA",
-                   help="weights of the gradient penalty; a training takes the first (default 10 100)")
+                   help="weights of the gradient penalty; the training of a one-sided critic takes the first "
+                        "(default 10 100)")
     p.add_argument("--clip", type=options.positive, nargs="+", default=[.1, .03, .01], metavar="C",
-                   help="limits of clipped weights; a training takes the first (default .1 .03 .01)")
+                   help="limits of clipped weights; the training of a clipped critic takes the first "
+                        "(default .1 .03 .01)")
     options.add(p, "--iterations", default=1000,
                 help="steps of each critic alone, and of G in each training (default 1000)")
     options.add(p, "--out", default="runs/wasserstein")
@@ -71,7 +74,7 @@ def integral(y):
 def exact():
     """W_1(N(0, 1), N(m, s^2)) = E|m + (s - 1) z|, z ~ N(0, 1)
 
-    On a line the best plan keeps the order, so it moves z to m + s z.
+    On a line the optimal transport plan keeps the order. So it moves each z to m + s z.
     """
     d = abs(SD - 1)
     return (d * math.sqrt(2 / math.pi) * math.exp(-MEAN ** 2 / (2 * d * d))
@@ -79,15 +82,16 @@ def exact():
 
 
 def penalised(lam):
-    """V of the function D that makes V - lam E(|D'(x^)| - 1)^2 largest:
+    """V of the best function D under the penalty, which maximises V - lam E(|D'(x^)| - 1)^2:
 
         V = W_1 + 1 / (2 lam) integral of h^2 / r
 
-    h = F_g - F_data, the difference of the distribution functions; r is the density of x^.
+    h = F_g - F_data is the difference of the distribution functions, r is the density of x^.
 
-    Proof: V is the integral of D' h, and W_1 is that of |h|. At each x the largest value of
-    D' h - lam r (|D'| - 1)^2 has |D'| = 1 + |h| / (2 lam r). So the slope is above 1, most of
-    all where x^ is rare. The one-sided penalty has the same D.
+    Proof: V is the integral of D' h, and W_1 is the integral of |h|. At each x,
+    D' h - lam r (|D'| - 1)^2 is largest if D' has the sign of h and the length
+    1 + |h| / (2 lam r). This slope is above 1, and steepest where x^ is rare. So the one-sided
+    penalty has the same best D.
     """
     h = np.cumsum(Q - P) * (X[1] - X[0])
     e = (np.arange(400) + .5) / 400
@@ -102,9 +106,9 @@ class OneSided(GradientPenalty):
     """P = lam E max(|grad_x D(x^)| - 1, 0)^2: D may be flat (Petzka, Fischer, Lukovnikov 2018)
 
     On a line the two-sided penalty is a trap. D' = 1 and D' = -1 cost nothing, but D' = 0
-    between them costs lam. If D begins with the wrong sign, V changes the sign only where
-    |h| > 2 lam r (see `penalised`). With the one-sided penalty V - P is concave in D', and its
-    maximum is the same.
+    between them costs lam. If D' begins with the wrong sign, ascent of V - P carries it through
+    0 only where |h| > 2 lam r (h and r as in `penalised`). With the one-sided penalty V - P is
+    concave in D', so there is no trap. Its maximum is at the same D.
     """
 
     def h(self, n):
@@ -115,10 +119,10 @@ class OneSided(GradientPenalty):
 
 
 class Critic(NamedTuple):
-    """How the slope of D is limited.
+    """A way to limit the slope of D.
 
-    how: "two-sided" (the published penalty), "raised" (two-sided, but lam rises from LAM_TOY in
-    the first half of the training), "one-sided" or "clip"
+    how: "two-sided" (the published penalty), "raised" (two-sided, but lam rises from LAM_TOY to
+    `value` in the first half of the training), "one-sided" or "clip"
     """
 
     how: str
@@ -141,7 +145,10 @@ class Critic(NamedTuple):
 
 
 def discriminator(W, b, seed):
-    """W, b: initialisers. The kinks of D' begin where b of the first layer puts them."""
+    """A new D. W, b: initialisers of all weights, and of the first biases.
+
+    The first biases decide where D has its kinks at the start.
+    """
     return Net([Linear(1, WIDTH, W, b), LeakyReLU(), Linear(WIDTH, WIDTH, W), LeakyReLU(),
                 Linear(WIDTH, 1, W)], seed=seed)
 
@@ -156,12 +163,12 @@ class Moment(NamedTuple):
 
 
 def values(net, x):
-    """net(x) on the host, for numbers x."""
+    """net(x) for an array of numbers x, on the host."""
     return xp.asnumpy(net(xp.asarray(np.reshape(x, (-1, 1)), "float32")))[:, 0].astype(float)
 
 
 def largest_slope(a, x):
-    """The largest |D'|, from a = D(x) at equally spaced x."""
+    """The largest |D'|, from a = D(x) at x with equal spacing."""
     return float(np.abs(np.diff(a)).max() / (x[1] - x[0]))
 
 
@@ -170,7 +177,7 @@ def is_looked_at(i, iterations):
 
 
 def alone(critic, seed, iterations):
-    """Train a critic on the pair, with D's half of Algorithm 1, and yield its moments.
+    """Train a critic on the pair, with the steps of D in Algorithm 1, and yield its Moments.
 
     V is computed by quadrature.
     """
@@ -191,9 +198,10 @@ def alone(critic, seed, iterations):
 
 
 def training(critic, data, seed, iterations):
-    """Run Algorithm 1 and yield its moments.
+    """Run Algorithm 1 and yield its Moments.
 
-    V and W_1 are those of the same SAMPLES of G and of the data, on which nothing was trained.
+    V and W_1 come from the same arrays: SAMPLES samples of G, and as many data on which neither
+    player is trained.
     """
     prior, k = Uniform(1.), WarmUp(K) if critic.how == "clip" else K
     G = Net([Linear(1, WIDTH, uniform(2), uniform(2)), Tanh(), Linear(WIDTH, WIDTH), Tanh(),
@@ -245,28 +253,29 @@ def main(args):
 
 
 def watched(moments, critic, bar):
-    """The list of all moments. Raises FloatingPointError if one is not finite."""
+    """The list of all Moments. Raises FloatingPointError if one is not finite."""
     bar.set_description(str(critic))
     begun, seen = bar.n, []
     for moment in fit.silently(moments):
         if not np.isfinite(moment).all():
             raise FloatingPointError(f"{critic}, iteration {moment.iteration}: V is not finite; "
-                                     "take another value or --seed")
+                                     "take another --seed, --lam or --clip")
         seen.append(moment)
         bar.update(begun + moment.iteration - bar.n)
     return seen
 
 
 def judged_pair(critic, last):
-    """The last moment beside what is known. "expected" is V / W_1 of the best D under the
-    penalty, None for a clipped D.
+    """The last Moment of a critic in numbers, beside the expected V / W_1.
+
+    "expected" is that of the best D under the penalty. For a clipped D it is None.
     """
     return {"V": last.V, "K": last.K, "V/W": last.V / last.W, "V/KW": last.V / (last.K * last.W),
             "expected": None if critic.how == "clip" else penalised(critic.value) / last.W}
 
 
 def judged_training(moments):
-    """W_1 at both ends; over all moments but the first, medians and a correlation."""
+    """W_1 at the start and the end; medians and a correlation over all later Moments."""
     _, V, K, W = np.array(moments[1:]).T
     return {"W_first": moments[0].W, "W_last": moments[-1].W, "V/W": float(np.median(V / W)),
             "K": float(np.median(K)), "V/KW": float(np.median(V / (K * W))),
@@ -284,7 +293,8 @@ def table(pair, trainings):
     for critic, row in pair.items():
         lines.append(f"{critic:24} {row['V']:8.4f} {row['V/W']:8.4f} {number(row['expected']):>9} "
                      f"{row['K']:8.4f}  {row['V/KW']:9.3f}")
-    lines += ["\nWhole trainings: W_1 at both ends, medians, the correlation of V and W_1 over time",
+    lines += ["\nWhole trainings: W_1 at the start (first) and the end (last), medians over the training,\n"
+              "and the correlation of V and W_1",
               f"{'':24}    first     last    V/W_1        K  V/(K W_1)  correlation"]
     for critic, row in trainings.items():
         lines.append(f"{critic:24} {row['W_first']:8.4f} {row['W_last']:8.4f} {row['V/W']:8.4f} "

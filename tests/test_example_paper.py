@@ -134,7 +134,7 @@ def test_a_run_without_a_score_stands_beside_one_with_it_and_large_errors_are_wh
 def test_a_folder_without_a_run_and_a_wrong_flag_are_one_sentence_and_status_2(tmp_path):
     for options, message in (
             (["--faces", tmp_path / "none"],
-             "there is no result.json, so no finished run; make one with python"),
+             "there is no result.json, so the run is not finished; make one with python"),
             (["--preset", "tiny"], "invalid choice"),
             (["--out", ""], "paper.py: no finished run of preset paper")):
         command = programs.command("paper", *options)

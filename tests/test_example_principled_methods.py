@@ -250,7 +250,7 @@ def test_what_was_made_on_other_data_or_another_seed_is_not_gone_on_with(data, t
     module = tiny(example())
     main(*args, "--epochs", 2, module=module)
     main(*args, "--epochs", 2, 3, module=module)
-    past = "--epochs 1: the GAN in .* is past it, at epoch 3, and kept none; leave --resume out"
+    past = "--epochs 1: .* is at epoch 3 already, and G of epoch 1 was not kept; leave --resume out"
     with pytest.raises(ValueError, match=past):
         main(*args, "--epochs", 1, 4, module=module)
     assert checkpoint.read(tmp_path / "GAN.npz")[0]["state"]["epoch"] == 3, "before anything is trained"

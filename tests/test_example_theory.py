@@ -29,7 +29,7 @@ def test_it_draws_two_pictures_and_prints_the_measured_rate_and_the_known_consta
         with Image.open(tmp_path / "new" / name) as picture:
             assert picture.width > 1000 and picture.height > 400
     printed = capsys.readouterr().out
-    found = re.search(r"multiplied by ([\d.]+) a step.* = ([\d.]+)\n", printed)
+    found = re.search(r"C\(G\) \+ log 4 by ([\d.]+); predicted: .* = ([\d.]+)\n", printed)
     measured, predicted = map(float, found.groups())
     assert predicted == .8556 and measured == pytest.approx(predicted, abs=2e-4)
     for constant in ("0.26474", "0.60203", "1.55040", "3.86281", "0.23526", "0.39797", "4.4641e-06",

@@ -199,7 +199,7 @@ def test_packing_and_noise_take_part_in_modes(tmp_path, no_pictures):
     ("figure1", ("--out", ""), '--out "": name a folder'),
     ("toy2d", ("--gamma", "nan"), "'nan' is not a number >= 0"),
     ("toy2d", ("--out", __file__), Path(__file__).name),
-    ("modes", ("--pack", "3"), "--pack 3: m = 128 examples do not make packs"),
+    ("modes", ("--pack", "3"), "--pack 3: m = 128 is not a multiple of it"),
     ("modes", ("--seeds", "x"), "'x' is not an integer >= 1")])
 def test_what_cannot_be_done_ends_in_one_sentence_and_status_2(name, args, words, tmp_path):
     run = programs.run_here(name, "--out", tmp_path, *args)
