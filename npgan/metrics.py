@@ -121,7 +121,7 @@ def _log_sums(excess, sigmas):
     """log sum_j exp(-excess_ij / sigma^2), for each sigma an array (m,).   excess (m, k)
 
     The largest term of each row is 1, that of its nearest centre. Terms below TAIL / k are
-    small: even k of them add up to less than TAIL. Most sigmas leave them out, because exp is
+    small: even k of them add up to less than TAIL. The smaller sigmas skip them, because exp is
     slow, and in many dimensions nearly all terms are small.
 
     The loop goes from the largest sigma to the smallest. A smaller sigma has fewer large terms.
