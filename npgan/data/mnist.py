@@ -256,7 +256,7 @@ def _to_pixels(images):
 
 
 def _name(directory, arrays):
-    """The data set's name: "mnist" for MNIST, with or without labels, or the directory's name."""
+    """The data set's name: "mnist" for MNIST, with or without labels, else the directory's."""
     if all(zlib.crc32(array) == FILES[name][1] for name, array in arrays.items()):
         return "mnist"
     directory = directory.resolve()
