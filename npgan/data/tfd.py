@@ -109,7 +109,7 @@ def _check_options(fold, train):
 
 
 def read(data=None, seed=0):
-    """All images that `find(data)` leads to, as `Faces`. Raises the errors that `load` raises."""
+    """All images that `find(data)` finds, as `Faces`. Raises the errors that `load` raises."""
     place = find(data)
     if place is None:
         raise FileNotFoundError(f"The Toronto Face Database was not found: {ADVICE}")
