@@ -1,8 +1,8 @@
 """Layers of images: convolution, transposed convolution, max pooling, reshaping.
 
 Read layers.py first. An example is (channels, height, width), so x is (m, channels, height,
-width). A convolution is a linear map A followed by a bias, so `Conv2d` is an `Affine` layer: it
-defines the verbs apply, adjoint and outer. `naive_convolution` computes the three verbs in six
+width). A convolution layer is y = A x + b with a linear map A, so `Conv2d` is an `Affine` layer
+and defines the verbs apply, adjoint and outer. `naive_convolution` computes these verbs in six
 loops. Read it first; the tests compare `Conv2d` with it.
 
 `Conv2d` makes each verb a few matrix products. Take one channel, a kernel of 2 x 2, stride 1,
@@ -30,8 +30,8 @@ column q, and a column for each example and output column j. Then
     adjoint    dL[g] = sum of W_r dy_i over s i + r = g         W_r: row r of the kernels
 
 and each number of dx is the sum of dL over the copies of its pixel in L. With stride 1, L has n
-copies of a pixel; im2col, the usual method, makes n n copies. Each call makes L for one chunk
-of the examples after the other and frees it, so a layer keeps no activations.
+copies of a pixel; im2col, the usual method, makes n n copies. L is made for one chunk of the
+examples at a time and freed in the same call, so a layer keeps no activations.
 """
 
 import itertools
@@ -53,7 +53,7 @@ def chunks(m, example_bytes):
 
 
 def as_strided(a, shape, strides):
-    """A view of `a`. CuPy's sliding_window_view would read the window's size from the GPU."""
+    """A view of `a`. CuPy's sliding_window_view would make the host wait for the GPU."""
     return xp.lib.stride_tricks.as_strided(a, shape, strides)
 
 
@@ -110,10 +110,10 @@ class Conv2d(Affine):
     A column of W is one kernel, so initialisers and limits on column norms treat W as they
     treat the W of Linear. The kernel is not flipped: strictly this is a correlation.
 
-    Temporary memory: at most 3 times WORKSPACE, or 3 times what one example needs if one needs
-    more than WORKSPACE; in `outer`, also h' + 2 arrays as large as W. On a GPU, CuPy also
-    copies the overlapping matrices L[s i : s i + n], together n / s times L. Raises ValueError
-    if the kernel is larger than the padded image.
+    Temporary memory: at most 3 times WORKSPACE, or 3 times what one example needs if that is
+    more. `outer` also takes h' + 2 arrays as large as W. On a GPU, CuPy also copies the
+    overlapping matrices L[s i : s i + n], together n / s times L. Raises ValueError if the
+    kernel is larger than the padded image.
     """
 
     def __init__(self, inputs, channels, kernel, stride=1, pad=0, tied=True, W=glorot, b=constant(0)):
@@ -176,10 +176,9 @@ class Conv2d(Affine):
     def adjoint(self, dy, dx):
         """dx = A^T dy, with one batch of matrix products for each remainder r = g mod s.
 
-        s i + r = g holds only for the kernel rows r, r + s, r + 2s, ..., t of them. So dL[g] is
-        a product of two matrices: the t matrices W_r side by side, (c n, t k), and t successive
-        rows of dy below each other, (t k, m w'). Rows of zeros above and below dy stand for
-        outputs that do not exist.
+        Only the t kernel rows r, r + s, r + 2s, ... meet row g. So dL[g] is a product of two
+        matrices: their W_r side by side, (c n, t k), and t successive rows of dy, one below the
+        other, (t k, m w'). Rows of zeros above and below dy stand for outputs that do not exist.
         """
         (c, h, w), (k, rows, columns) = self.image, self.maps
         n, s, p = self.kernel, self.stride, self.pad
