@@ -7,11 +7,11 @@ coverage          how many modes of a toy distribution the samples reach
 wasserstein       the exact W_1 of two sets of numbers
 jsd               the Jensen-Shannon divergence of two histograms
 
-Arrays hold one example a row. NumPy arrays are moved to the device. Every function raises
-ValueError for an array that is empty, not two-dimensional, not real, not finite, of another
-width than the first array, or with values beyond +-LIMIT. Distances below 1e-18 count as 0.
-Log-likelihoods (nats) are those of a density, so they depend on the scale of the data. The
-pixels lie in [0, 1], as in the authors' code.
+Arrays hold one example a row. NumPy arrays are moved to the device. The arrays must be real,
+finite, not empty, two-dimensional and of equal width, with values within +-LIMIT; every function
+raises ValueError for others. Distances below 1e-18 count as 0.
+Log-likelihoods (nats) are those of a density, so they depend on the scale of the data. SIGMAS
+is for pixels in [0, 1].
 
 Goodfellow et al. 2014, section 5. The estimate: Breuleux, Bengio, Vincent 2011. How it fails:
 Theis, van den Oord, Bethge 2016. Mode coverage: Srivastava et al. 2017 (VEEGAN) and Lin et al.
@@ -76,7 +76,7 @@ def parzen(samples, valid, test, sigmas=SIGMAS):
 
 
 def anchors(train, valid, test, n=10_000, iterations=1, seed=0):
-    """The Parzen estimates of n training images, and of k-means centres of all of them.
+    """The Parzen estimates of n random training images, and of k-means centres of all images.
 
     train (N, d); valid and test as in parzen. There are n k-means centres, but at most N / 2,
     because N centres would be the images themselves.
@@ -87,7 +87,7 @@ def anchors(train, valid, test, n=10_000, iterations=1, seed=0):
     """
     train, valid, test = _matrices(train=train, valid=valid, test=test)
     if len(train) < 2:
-        raise ValueError("train: expected at least 2 rows, because there are half as many centres")
+        raise ValueError("train: expected at least 2 rows, for at most half as many k-means centres")
     if not 1 <= n <= len(train):
         raise ValueError(f"n: expected 1 to {len(train)}, as many as train has rows, got {n}")
     real = kmeans(train, n, 0, seed)                    # 0 iterations: n random images
@@ -284,11 +284,11 @@ def _half_distances(x, centres, chunk, variances=()):
     gives the same distances. The mean of the centres makes u and v small, so few digits cancel.
 
     With e = 2^-24 (|u| |v| + |v|^2 / 2), the error of `varying` is at most (d + 8) e, and
-    usually below (4 + sqrt(d) / 4) e. `_refine` computes two kinds of pairs (i, j) again with
-    more digits: those whose s_j may be the nearest centre, and those whose excess is at most
-    `reach`. `reach` is 0 if the usual error, divided by each of the variances sigma^2, is at
-    most TOLERANCE nats. All pairs with a larger excess are so small a part of the sum in
-    `_log_sums` that their errors do not matter.
+    usually below (4 + sqrt(d) / 4) e. `_refine` computes a pair (i, j) again, with more digits,
+    if s_j may be the nearest centre or if the excess is at most `reach`. `reach` is 0 if the
+    usual error, divided by each of the variances sigma^2, is at most TOLERANCE nats. Pairs with
+    a larger excess are so small a part of the sum in `_log_sums` that their errors do not
+    matter.
     """
     k, d = centres.shape
     chunk = min(chunk or max(1, CHUNK // (k + d + 1)), len(x))
