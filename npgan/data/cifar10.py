@@ -1,8 +1,8 @@
 """CIFAR-10: find, download, check, split and normalise its colour images.
 
 This module reads the binary version of the data set, not the pickled one. A batch file holds
-only records of 3,073 bytes. A record is one byte for the label, then the red levels, the green
-levels and the blue levels of a 32 x 32 image, row by row from the top.
+only records of 3,073 bytes. The first byte of a record is the label. Then come the red, the
+green and the blue levels of a 32 x 32 image, row by row from the top.
 Data: A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009.
 
 npgan/data/__init__.py has `Images`, which `load` returns: their pixels lie in [0, 1]. `gcn`
