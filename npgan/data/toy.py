@@ -118,7 +118,7 @@ def moons(sd=.05):
 
 
 def spiral(sd=.03, turns=1.5):
-    """Two arms with the radius |t| at the angle 2 pi turns |t|, opposite to each other."""
+    """Two opposite arms, .1 <= |t| <= 1, with the radius |t| at the angle 2 pi `turns` |t|."""
     def c(t):
         angle = 2 * math.pi * turns * np.abs(t)
         return t * np.cos(angle), t * np.sin(angle)
