@@ -2,7 +2,8 @@
 
 All examples that train on digits call `load`, so the option --data means the same in each. Read
 mnist.py, which reads MNIST, and glyphs.py, which renders digits, first. If the user does not
-name a data set, this module chooses one of the two. A choice of the user is never replaced.
+name a data set, this module chooses one of the two, and prints why if it is not MNIST. A choice
+of the user is never replaced.
 """
 
 from npgan.data import by_name, glyphs, mnist, npgan_data, tell
