@@ -178,7 +178,7 @@ class Conv2d(Affine):
 
         Only the t kernel rows r, r + s, r + 2s, ... meet row g. So dL[g] is a product of two
         matrices: their W_r side by side, (c n, t k), and t successive rows of dy, one below the
-        other, (t k, m w'). Rows of zeros above and below dy stand for outputs that do not exist.
+        other, (t k, m w'). Rows of zeros above and below dy stand for outputs beyond the edge.
         """
         (c, h, w), (k, rows, columns) = self.image, self.maps
         n, s, p = self.kernel, self.stride, self.pad
@@ -368,8 +368,9 @@ class MaxPool(Layer):
         for chunk, shape in self.chunks(y):
             largest, plane = self.run(self.as_plane(y[chunk], shape)), xp.zeros(shape, v.dtype)
             X, U = self.planes(x[chunk], shape), self.planes(u[chunk], shape)
+            # In reverse order, so that the first of several largest pixels is copied last.
             for x_rq, u_rq in reversed(list(zip(self.runs(X), self.runs(U)))):
-                xp.copyto(self.run(plane), u_rq, where=x_rq == largest)     # the last copy is the first pixel
+                xp.copyto(self.run(plane), u_rq, where=x_rq == largest)
             v[chunk] = plane[:, :, :v.shape[2], :v.shape[3]]
 
 

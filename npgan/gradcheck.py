@@ -85,7 +85,7 @@ def error(f, x, gradient, seed=0):
 
 
 def check_layer(layer, inputs, m, seed=0):
-    """Check a layer at m random examples: dx, each parameter's gradient, and `curvature`."""
+    """Check a layer at m random examples: the gradients of L = <dy, y>, and `curvature`."""
     rng = np.random.default_rng(seed)
 
     def randn(*shape):

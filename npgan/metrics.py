@@ -8,8 +8,8 @@ wasserstein       the exact W_1 of two sets of numbers
 jsd               the Jensen-Shannon divergence of two histograms
 
 Arrays hold one example a row. NumPy arrays are moved to the device. The arrays must be real,
-finite, not empty, two-dimensional and of equal width, with values within +-LIMIT; every function
-raises ValueError for others. Distances below 1e-18 count as 0.
+finite, not empty, two-dimensional and of equal width, with values within +-LIMIT. Otherwise the
+functions raise ValueError. Distances below 1e-18 count as 0.
 Log-likelihoods (nats) are those of a density, so they depend on the scale of the data. SIGMAS
 is for pixels in [0, 1].
 

@@ -8,9 +8,10 @@ holds the distance from every point to the path. The grey level of the pixel at 
     s(u) = A u + b + sum_k c_k waves_k(u)
 
 s(u) is the point of the field that appears at u. A and b turn, slant, stretch and shift the
-digit, and the waves bend it. w is half the width of the line: a constant plus a sum of the same
-waves. s_x, s_y and w are linear in their coefficients. So one matrix product computes all three
-for all pixels of a block of images.
+digit, and the waves, products of cosines, bend it. w is half the width of the line: a constant
+plus a sum of the same waves. blur is the width of the line's grey edge, in pixels. s_x, s_y and
+w are linear in their coefficients. So one matrix product computes all three for all pixels of a
+block of images.
 
 npgan/data/__init__.py has `Images`, which `load` returns. Scores on these digits must not be
 compared with scores on MNIST.

@@ -6,7 +6,7 @@ The file may be compressed with gzip.
 Format and data: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits".
 
 npgan/data/__init__.py has `Images`, which `load` returns. This module reads only IDX files of
-bytes. If MNIST is missing, it raises an error; digits.py replaces MNIST by rendered digits.
+bytes. If it cannot find or download MNIST, it raises an error; digits.py then renders digits.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ FILES = {
     "t10k-labels-idx1-ubyte":
         ("f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6", 0xee8604d9),
 }
-IMAGES = "train-images-idx3-ubyte", "t10k-images-idx3-ubyte"       # labels may be missing
+IMAGES = "train-images-idx3-ubyte", "t10k-images-idx3-ubyte"       # required; the labels may be missing
 # Also matches other spellings of the names, such as train-images.idx3-ubyte.
 SPELLING = re.compile(r"(train|t10k|test)[-_. ](images|labels)[-_. ]idx([13])([-_. ]ubyte)?(\.gz)?", re.I)
 # Folders that other libraries make, torchvision's MNIST/raw for example.
