@@ -69,6 +69,6 @@ def test_a_folder_with_the_name_of_a_data_set_is_not_taken_and_one_line_says_how
             digits.load(what)
     else:
         assert digits.load(what)[1] == "rendered digits"
-    words = f"this means the data set, not {what} in the current folder; to use that, say --data ./{what}\n"
+    words = f"this is read as a name, not as a path in the current folder; for that, say --data ./{what}\n"
     assert capsys.readouterr().out.startswith(f"--data {what}: {words}")
     assert digits.load(f"./{what}")[0].shape == (3, 5)

@@ -66,8 +66,8 @@ def by_name(what, *names):
     If the current folder has a file of this name too, prints how to choose the file.
     """
     if what in names and os.path.lexists(what):
-        tell(f"--data {what}: this means the data set, not {what} in the current folder; "
-             f"to use that, say --data {os.path.join('.', what)}")
+        tell(f"--data {what}: this is read as a name, not as a path in the current folder; "
+             f"for that, say --data {os.path.join('.', what)}")
     return what in names
 
 
