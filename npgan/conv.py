@@ -1,13 +1,13 @@
 """Layers of images: convolution, transposed convolution, max pooling, reshaping.
 
 Read layers.py first. An example is (channels, height, width), so x is (m, channels, height,
-width). A convolution is a linear map A, so it is the three verbs of `Affine` again.
-`naive_convolution` computes them in six loops. It is there to be read, and the tests compare
-the fast form with it.
+width). A convolution layer is y = A x + b with a linear map A, so `Conv2d` is an `Affine` layer
+and defines the verbs apply, adjoint and outer. `naive_convolution` computes these verbs in six
+loops. Read it first; the tests compare `Conv2d` with it.
 
-The fast form, `Conv2d`, makes each verb a matrix product. Take a kernel of 2 x 2, stride 1, and
-one image of 3 x 3. A workspace L gets each row of the image twice, once for each column q of
-the kernel, shifted by q:
+`Conv2d` makes each verb a few matrix products. Take one channel, a kernel of 2 x 2, stride 1,
+and one image of 3 x 3. The array L holds each row of the image twice: once for each column q of
+the kernel, shifted by q to the left.
 
     image            L
     a b c            L[0]   a b   q = 0   )
@@ -17,21 +17,21 @@ the kernel, shifted by q:
     g h i            L[2]   g h   q = 0       )
                             h i   q = 1       )
 
-A column of L[0:2], such as (a, b, d, e), is a patch: the pixels that one output in row 0 of y
-reads. L[0] and L[1] follow each other in memory, so L[0:2] is a matrix already.
+A column of L[0:2], such as (a, b, d, e), is a patch: the pixels from which one output in row 0
+of y is computed. L[0] and L[1] are neighbours in memory, so L[0:2] is a matrix without a copy.
 
 In general the kernel is n x n, the stride is s, and `padded` is the image with p zeros on each
-side. L[g] has a row for each channel c and kernel column q, and a column for each example and
-output column j. Then
+side. L[g] holds row g of `padded`. L[g] is a matrix: it has a row for each channel c and kernel
+column q, and a column for each example and output column j. Then
 
     L[g][(c, q), (example, j)] = padded[example, c, g, s j + q]
     apply      y_i = W^T L[s i : s i + n]                       y_i: row i of y, (k, m w')
     outer      dW = sum over i of L[s i : s i + n] dy_i^T
     adjoint    dL[g] = sum of W_r dy_i over s i + r = g         W_r: row r of the kernels
 
-and each number of dx is the sum of the n numbers of dL at the copies of its pixel. The usual
-way, im2col, copies each pixel n n times instead of n times. L holds one chunk of the examples
-and is gone after the call, so no layer keeps anything.
+and each number of dx is the sum of dL over the copies of its pixel in L. With stride 1, L has n
+copies of a pixel; im2col, the usual method, makes n n copies. L is made for one chunk of the
+examples at a time and freed in the same call, so a layer keeps no activations.
 """
 
 import itertools
@@ -40,35 +40,35 @@ import math
 from npgan import backend as xp
 from npgan.layers import Affine, Layer, constant, glorot
 
-# Bytes of a chunk's workspace, so that it stays in a CPU's cache. A GPU gets 16 times as much,
-# because larger chunks mean fewer launches.
+# Bytes of the arrays that one chunk of examples needs: few enough to stay in a CPU's cache.
+# On a GPU the limit is 16 times as large, because larger chunks mean fewer kernel launches.
 WORKSPACE = 4 << 20
 
 
 def chunks(m, example_bytes):
-    """Slices of m examples, nearly equal, each of at most WORKSPACE bytes or of one example."""
+    """Cut m examples into nearly equal slices of at most WORKSPACE bytes, or of one example."""
     limit = max(1, (WORKSPACE if xp.name() == "numpy" else 16 * WORKSPACE) // example_bytes)
     size = math.ceil(m / math.ceil(m / limit))
     return [slice(start, start + size) for start in range(0, m, size)]
 
 
 def as_strided(a, shape, strides):
-    """A view. CuPy's sliding_window_view would read the window's size back from the GPU."""
+    """A view of `a`. CuPy's sliding_window_view would make the host wait for the GPU."""
     return xp.lib.stride_tricks.as_strided(a, shape, strides)
 
 
 def rows_first(a):
-    """(m, k, h, w) as (h, k, m, w), or back: a view."""
+    """A view of `a` with the axes 0 and 2 exchanged: (m, k, h, w) becomes (h, k, m, w)."""
     return a.transpose(2, 1, 0, 3)
 
 
 def as_tuple(shape):
-    """A list becomes a tuple, because a checkpoint keeps tuples as lists."""
+    """Turn a list into a tuple, because a checkpoint stores tuples as lists."""
     return tuple(shape) if isinstance(shape, (list, tuple)) else shape
 
 
 def are_integers(*numbers, minimum=1):
-    """Whether all of them are integers >= minimum."""
+    """Whether all numbers are integers >= minimum."""
     return all(type(n) is int and n >= minimum for n in numbers)
 
 
@@ -76,13 +76,13 @@ def are_integers(*numbers, minimum=1):
 
 
 def naive_convolution(W, x, dy, stride, pad):
-    """(A x, A^T dy, d<dy, A x>/dW), the three verbs of a convolution, in six loops
+    """The three verbs of a convolution in six loops: (A x, A^T dy, d<dy, A x>/dW).
 
         W (n, c, n, k)   x (m, c, h, w)   dy (m, k, h', w')
 
     <dy, A x> is a sum over the outputs (k, i, j) and the weights (r, c, q) of a kernel. Each
-    term is a product of three numbers, from dy, W and x. A verb reads two of them and adds
-    their product to the place of the third.
+    term is a product of three numbers, from dy, W and x. Each verb multiplies two of the three
+    and adds the product to the result at the place of the third.
     """
     (n, channels, _, maps), (_, _, height, width), (_, _, rows, columns) = W.shape, x.shape, dy.shape
     y, dx, dW = xp.zeros_like(dy), xp.zeros_like(x), xp.zeros_like(W)
@@ -93,7 +93,7 @@ def naive_convolution(W, x, dy, stride, pad):
                     for c in range(channels):
                         for q in range(n):
                             row, column = stride * i + r - pad, stride * j + q - pad
-                            if 0 <= row < height and 0 <= column < width:       # beyond are zeros
+                            if 0 <= row < height and 0 <= column < width:       # outside x is 0
                                 y[:, k, i, j] += W[r, c, q, k] * x[:, c, row, column]
                                 dx[:, c, row, column] += W[r, c, q, k] * dy[:, k, i, j]
                                 dW[r, c, q, k] += (dy[:, k, i, j] * x[:, c, row, column]).sum()
@@ -110,10 +110,10 @@ class Conv2d(Affine):
     A column of W is one kernel, so initialisers and limits on column norms treat W as they
     treat the W of Linear. The kernel is not flipped: strictly this is a correlation.
 
-    A call takes at most 3 times WORKSPACE bytes, or 3 times the need of one example if that is
-    more. `outer` also takes h' + 2 copies of W. On a GPU CuPy first copies the matrices that
-    overlap in L, n / s times L in all. Raises ValueError if the kernel is larger than the image
-    with its zeros.
+    Temporary memory: at most 3 times WORKSPACE, or 3 times what one example needs if that is
+    more. `outer` also takes h' + 2 arrays as large as W. On a GPU, CuPy also copies the
+    overlapping matrices L[s i : s i + n], together n / s times L. Raises ValueError if the
+    kernel is larger than the padded image.
     """
 
     def __init__(self, inputs, channels, kernel, stride=1, pad=0, tied=True, W=glorot, b=constant(0)):
@@ -122,8 +122,8 @@ class Conv2d(Affine):
         if not (type(self.inputs) is tuple and len(self.inputs) == 3
                 and are_integers(*self.inputs, channels, kernel, stride)
                 and are_integers(pad, minimum=0) and type(tied) is bool):
-            raise ValueError(f"{self}: takes inputs (channels, height, width), channels, kernel and stride, "
-                             "all integers >= 1, a pad >= 0, and tied, True or False")
+            raise ValueError(f"{self}: takes inputs (channels, height, width), channels, kernel and "
+                             "stride, all integers >= 1, an integer pad >= 0, and tied, True or False")
         self.image, self.maps = self.geometry()
         outputs = self.outputs(self.inputs)
         self.parameters = {"W": (kernel * self.image[0] * kernel, self.maps[0]),
@@ -143,13 +143,13 @@ class Conv2d(Affine):
         return self.maps
 
     def chunks(self, x):
-        """Chunks of the examples whose L, and whose rows of y in `adjoint`, fit WORKSPACE."""
+        """Slices of the examples so small that L, or dy_rows in `adjoint`, fits WORKSPACE."""
         (c, h, _), (k, rows, columns), n = self.image, self.maps, self.kernel
         numbers = max((h + 2 * self.pad) * c * n, (rows + n) * k) * columns
         return chunks(len(x), numbers * x.dtype.itemsize)
 
     def patches(self, x):
-        """L[s i : s i + n] for each row i of y: (h', n c n, m w'), an overlapping view of L."""
+        """The matrices L[s i : s i + n] of all rows i of y, (h', n c n, m w'): a view of L."""
         m, (c, h, w), (_, rows, columns) = len(x), self.image, self.maps
         n, s, p = self.kernel, self.stride, self.pad
         padded = xp.zeros((m, c, h + 2 * p, w + 2 * p), x.dtype)
@@ -157,7 +157,7 @@ class Conv2d(Affine):
         example, channel, row, number = padded.strides
         L = xp.ascontiguousarray(as_strided(padded, (h + 2 * p, c, n, m, columns),
                                             (row, channel, number, example, s * number)))
-        L_row = m * columns * number                                # its bytes
+        L_row = m * columns * number                                # bytes of one row of L[g]
         return as_strided(L, (rows, n * c * n, m * columns), (s * c * n * L_row, L_row, number))
 
     def apply(self, x, y):
@@ -174,28 +174,27 @@ class Conv2d(Affine):
             dW += xp.matmul(self.patches(x[chunk]), dy_i.transpose(0, 2, 1)).sum(axis=0)
 
     def adjoint(self, dy, dx):
-        """dx = A^T dy, in one product for each class of the rows of L
+        """dx = A^T dy, with one batch of matrix products for each remainder r = g mod s.
 
-        L[r], L[r + s], L[r + 2s], ... meet only rows r, r + s, ... of the kernels, t of them.
-        So each of these dL[g] is one product. Its factors are t matrices W_r side by side,
-        (c n, t k), and t rows of dy that follow each other, (t k, m w'). Rows of zeros above
-        and below dy stand for outputs that do not exist.
+        Only the t kernel rows r, r + s, r + 2s, ... meet row g. So dL[g] is a product of two
+        matrices: their W_r side by side, (c n, t k), and t successive rows of dy, one below the
+        other, (t k, m w'). Rows of zeros above and below dy stand for outputs beyond the edge.
         """
         (c, h, w), (k, rows, columns) = self.image, self.maps
         n, s, p = self.kernel, self.stride, self.pad
         W, number = self.W.reshape(n, c, n, k), dy.dtype.itemsize
         above = math.ceil(n / s) - 1                            # rows of zeros above dy
-        first, last = p // s, math.ceil((p + h) / s)            # the image is in L[s first : s last]
+        first, last = p // s, math.ceil((p + h) / s)            # the image is within L[s first : s last]
         for chunk in self.chunks(dy):
             m = len(dy[chunk])
             dy_rows = xp.zeros((above + max(last, rows), k, m, columns), dy.dtype)
             dy_rows[above:above + rows] = rows_first(dy[chunk])
             dx_rows = xp.zeros(((last - first) * s, c, m, w + 2 * p), dy.dtype)
             for r in range(min(n, s)):
-                W_r = W[r::s][::-1]                             # upper rows of dy meet lower rows of a kernel
+                W_r = W[r::s][::-1]                             # in s i + r = g, r falls as i grows
                 t = len(W_r)
                 W_r = xp.ascontiguousarray(W_r.transpose(1, 2, 0, 3)).reshape(c * n, t * k)
-                dy_row = m * columns * number                   # its bytes, for one channel
+                dy_row = m * columns * number                   # bytes of a row and channel of dy
                 dy_t = as_strided(dy_rows[first + above + 1 - t:], (last - first, t * k, m * columns),
                                   (k * dy_row, dy_row, number))
                 dL = xp.matmul(W_r, dy_t).reshape(last - first, c, n, m, columns)
@@ -214,16 +213,16 @@ class Conv2d(Affine):
 
 
 class ConvTranspose2d(Conv2d):
-    """y = A^T x + b, where A is the convolution from the shape of y to the shape of x
+    """y = A^T x + b, where the convolution A maps the shape of y to the shape of x.
 
         x (m, k, h, w)   W (n c n, k)   b (c, 1, 1), or (c, h', w') if not tied
         y (m, c, h', w'),  h' = s (h - 1) + n - 2p, and w' likewise
 
-    inputs = (k, h, w), channels = c, kernel = n, stride = s, pad = p. Each number of x adds a
-    scaled kernel to y. Neighbours in x add kernels that lie s pixels apart, and p pixels on
-    each side of y are cut off. An output is a sum of about k n n / s^2 terms. The initialiser
-    does not know this number, because W has the shape of A's weights. Memory is as for Conv2d.
-    Raises ValueError if the padding leaves no output.
+    inputs = (k, h, w), channels = c, kernel = n, stride = s, pad = p. Each number of x adds its
+    multiple of a kernel to y. Neighbours in x add kernels that lie s pixels apart. Then p
+    pixels on each side are cut off. An output is a sum of about k n n / s^2 terms, but an
+    initialiser only sees the shape of W. Temporary memory is as for Conv2d. Raises ValueError
+    if the pad leaves no output.
     """
 
     def geometry(self):
@@ -252,14 +251,14 @@ class ConvTranspose2d(Conv2d):
 
 
 def naive_max_pool(x, dy, u, window, stride):
-    """(y, dx, v), what MaxPool's forward, backward and jvp compute, one window after the other
+    """MaxPool's forward, backward and jvp, one window after the other: returns (y, dx, v).
 
         x, u (m, c, h, w)   dy (m, c, h', w')
     """
     y, dx, v = xp.zeros_like(dy), xp.zeros_like(x), xp.zeros_like(dy)
     for e, c, i, j in itertools.product(*map(range, dy.shape)):
         pixels = e, c, slice(stride * i, stride * i + window), slice(stride * j, stride * j + window)
-        r, q = divmod(int(x[pixels].argmax()), x[pixels].shape[1])      # the first of the largest
+        r, q = divmod(int(x[pixels].argmax()), x[pixels].shape[1])      # at a tie, the first
         y[e, c, i, j] = x[pixels][r, q]
         dx[pixels][r, q] += dy[e, c, i, j]
         v[e, c, i, j] = u[pixels][r, q]
@@ -271,13 +270,13 @@ class MaxPool(Layer):
 
         x (m, c, h, w)   y (m, c, h', w'),  h' = ceil((h - window) / s) + 1, and w' likewise
 
-    Windows may overlap, and together they cover the image. A window that hangs over the lower
-    or right edge takes the maximum of the pixels that exist, as in Pylearn2. At a tie the first
-    pixel, row by row, gets the gradient. A call takes about 2 times WORKSPACE bytes. Raises
-    ValueError, from the network, if the window is larger than the image.
+    Windows may overlap, and together they cover the image. A window that extends beyond the
+    lower or right edge takes the maximum of the pixels that exist, as in Pylearn2. If several
+    pixels are the largest, the first of them, row by row, gets the gradient. Temporary memory:
+    about 2 times WORKSPACE. Net raises ValueError if the window is larger than the image.
 
-    `naive_max_pool` is slow because the rows of a window are short. The fast form takes the
-    image apart into s s planes, here for s = 2:
+    `naive_max_pool` takes one window at a time. This layer takes one place (r, q) of all
+    windows at a time. So it splits the image into s s planes, here for s = 2:
 
         image            planes
         a b a b          [0, 0]   a a      [0, 1]   b b
@@ -286,8 +285,8 @@ class MaxPool(Layer):
         g h g h                   g g               h h
 
     The pixel at place (r, q) of window (i, j) is number [i + r // s, j + q // s] of plane
-    [r % s, q % s]. So the pixels at place (r, q) of all windows lie side by side in that plane,
-    in one run of memory. The layer is window^2 operations on long runs.
+    [r % s, q % s]. So the pixels at place (r, q) of all windows lie in one contiguous run of
+    that plane, and a pass is window^2 operations on long runs.
     """
 
     def __init__(self, window, stride):
@@ -296,7 +295,7 @@ class MaxPool(Layer):
             raise ValueError(f"{self}: window and stride must be integers, 1 <= stride <= window, because a "
                              "larger stride would leave pixels out")
         self.window, self.stride = window, stride
-        self.reach = (window - 1) // stride         # in a plane a window reads up to [i + reach, j + reach]
+        self.reach = (window - 1) // stride         # window (i, j) reads planes up to [i + reach, j + reach]
 
     def outputs(self, inputs):
         if len(inputs) != 3 or min(inputs[1:]) < self.window:
@@ -305,33 +304,33 @@ class MaxPool(Layer):
         return (inputs[0], *(math.ceil((size - self.window) / self.stride) + 1 for size in inputs[1:]))
 
     def chunks(self, y):
-        """(chunk, the shape of its planes) for each chunk of examples."""
+        """Yield (slice, the shape of one plane) for each chunk of examples."""
         m, c, rows, columns = y.shape
         plane = c, rows + self.reach, columns + self.reach
         for chunk in chunks(m, 2 * self.stride ** 2 * math.prod(plane) * y.dtype.itemsize):
             yield chunk, (len(y[chunk]), *plane)
 
     def planes(self, a, shape):
-        """planes[f, g, ..., i, j] = a[..., s i + f, s j + g], and -inf beyond the edge."""
+        """planes[f, g, ..., i, j] = a[..., s i + f, s j + g], or -inf outside the image."""
         planes = xp.full((self.stride, self.stride, *shape), -math.inf, a.dtype)
         for inside, pixels in self.pairs(planes, a):
             inside[...] = pixels
         return planes
 
     def pairs(self, planes, a):
-        """For each plane the part of it that is within the image, and the pixels of a there."""
+        """Yield, for each plane, its part within the image, and the pixels of `a` for it."""
         for f, g in itertools.product(range(self.stride), repeat=2):
             pixels = a[:, :, f::self.stride, g::self.stride]
             yield planes[f, g, :, :, :pixels.shape[2], :pixels.shape[3]], pixels
 
     def runs(self, planes):
-        """For each place (r, q) in a window, row by row, the run of the pixels there."""
+        """Yield, for each place (r, q) in a window, row by row, the run of the pixels there."""
         s = self.stride
         for r, q in itertools.product(range(self.window), repeat=2):
             yield self.run(planes[r % s, q % s], r // s, q // s)
 
     def run(self, plane, r=0, q=0):
-        """plane[..., i + r, j + q] from the first window to the last, one run of memory.
+        """The contiguous run of plane[..., i + r, j + q], from the first window to the last.
 
         Between two rows of windows the run has a few numbers that belong to no window.
         """
@@ -339,7 +338,7 @@ class MaxPool(Layer):
         return plane.reshape(-1)[r * width + q:][:plane.size - n * width - n]
 
     def as_plane(self, y, shape):
-        """A plane with y in the places of the windows, and 0 elsewhere."""
+        """A plane with y[..., i, j] at [..., i, j], and 0 elsewhere."""
         plane = xp.zeros(shape, y.dtype)
         plane[:, :, :y.shape[2], :y.shape[3]] = y
         return plane
@@ -361,7 +360,7 @@ class MaxPool(Layer):
             for x_rq, dx_rq in zip(self.runs(X), self.runs(dX)):
                 taken = dy_left * (x_rq == largest)
                 dx_rq += taken
-                dy_left -= taken                        # nothing is left for a later pixel that is as large
+                dy_left -= taken                        # so that an equal pixel, later, gets nothing
             for inside, pixels in self.pairs(dX, dx[chunk]):
                 pixels[...] = inside
 
@@ -369,8 +368,9 @@ class MaxPool(Layer):
         for chunk, shape in self.chunks(y):
             largest, plane = self.run(self.as_plane(y[chunk], shape)), xp.zeros(shape, v.dtype)
             X, U = self.planes(x[chunk], shape), self.planes(u[chunk], shape)
+            # In reverse order, so that the first of several largest pixels is copied last.
             for x_rq, u_rq in reversed(list(zip(self.runs(X), self.runs(U)))):
-                xp.copyto(self.run(plane), u_rq, where=x_rq == largest)     # the first pixel is copied last
+                xp.copyto(self.run(plane), u_rq, where=x_rq == largest)
             v[chunk] = plane[:, :, :v.shape[2], :v.shape[3]]
 
 
@@ -380,7 +380,7 @@ class MaxPool(Layer):
 class Reshape(Layer):
     """y = x in another shape          x (m, ...)   y (m, *shape)
 
-    Raises ValueError, from the network, if the sizes differ.
+    Net raises ValueError if the number of entries differs.
     """
 
     def __init__(self, shape):

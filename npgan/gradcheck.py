@@ -4,12 +4,13 @@ A gradient g of f at x is right if, along every direction u,
 
     <g, u> = d/dt f(x + t u)  at t = 0
 
-A random u involves every entry of g at once, so a few directions stand for all the partial
-derivatives. The command prints one row for each check and exits with status 1 if one fails. In
-float64 a right gradient agrees to about 1e-9; TOLERANCE is 1e-7.
+A random u involves every entry of g at once, so a few random directions test all entries. The
+command prints one row for each check and exits with status 1 if a check fails. In float64 the
+two sides of the equation agree to a relative error of about 1e-9; TOLERANCE is 1e-7.
 
-ReLU and maxout have kinks, where no derivative exists. If a kink is near x, `slope` notices it,
-and `error` draws another direction.
+ReLU and maxout have kinks, where no derivative exists. If f has a kink near x in direction u,
+`slope` raises `Kink`, and `error` draws another direction. Read gan.py, net.py and layers.py
+before the checks.
 """
 
 import math
@@ -29,15 +30,17 @@ TOLERANCE, DIRECTIONS = 1e-7, 3
 
 
 class Kink(ValueError):
-    """f is not smooth along the direction."""
+    """f has a kink near x in the direction u."""
 
 
 def slope(f, x, u, h=1e-4):
-    """d/dt f(x + t u) at t = 0. f() reads the array x, which is moved in place and put back.
+    """d/dt f(x + t u) at t = 0, from five values of f.
 
-    Central differences at h and h / 2 have errors of order h^2; Richardson's extrapolation
-    (4 near - far) / 3 leaves an error of order h^4. Raises Kink if f is not smooth: the slopes
-    of a smooth f over equal steps have second differences of order h^2.
+    f takes no arguments and reads the array x, which is changed in place and then restored. The
+    central differences `far` (step h) and `near` (step h / 2) have errors of order h^2, and
+    Richardson's extrapolation (4 near - far) / 3 an error of order h^4. For a smooth f, the
+    four slopes between the five values have second differences of order h^2. Raises Kink if one
+    of these is much larger.
     """
     x0 = x.copy()
     try:
@@ -56,9 +59,11 @@ def slope(f, x, u, h=1e-4):
 
 
 def error(f, x, gradient, seed=0):
-    """The largest relative difference of <gradient, u> and slope(f, x, u), over u ~ N(0, I).
+    """The largest relative difference of <gradient, u> and slope(f, x, u), over a few u.
 
-    x, gradient: float64 arrays of one shape. Raises ValueError if almost every u meets a kink.
+    x, gradient: float64 arrays of one shape; u ~ N(0, I), DIRECTIONS times. The difference is
+    relative to the largest of both values and |gradient|. Raises ValueError if almost every u
+    meets a kink.
     """
     rng, gradient, errors = np.random.default_rng(seed), xp.asnumpy(gradient), []
     for _ in range(100):
@@ -76,11 +81,11 @@ def error(f, x, gradient, seed=0):
     raise ValueError("f is not smooth along almost all of 100 directions: move x away from the kink")
 
 
-# --- What is checked. Each function yields rows (what, with respect to, m, relative error) ----
+# --- The checks. Each function yields rows: (what, with respect to, m, relative error) --------
 
 
 def check_layer(layer, inputs, m, seed=0):
-    """A layer at m random examples: over x, over its parameters, and its curvature."""
+    """Check a layer at m random examples: the gradients of L = <dy, y>, and `curvature`."""
     rng = np.random.default_rng(seed)
 
     def randn(*shape):
@@ -114,16 +119,19 @@ def check_layer(layer, inputs, m, seed=0):
 
 
 def check_double_backward(make, inputs, m, seed=0):
-    """Net.double_backward through two layers that make() gives: <u, grad_x y> over theta."""
+    """Check Net.double_backward, the gradient of Q = <u, grad_x <dy, y>> over theta.
+
+    The network has two of the layers that make() returns.
+    """
     rng, n, k = np.random.default_rng(seed), math.prod(inputs), math.prod(make().outputs(inputs))
 
     def linear(n, k):
         return layers.Linear(n, k, layers.he, layers.constant(rng.standard_normal(k)))
 
-    def made():
+    def checked():
         return [make()] if len(inputs) == 1 else [conv.Reshape(inputs), make(), conv.Reshape((k,))]
 
-    net = Net([linear(3, n), *made(), linear(k, n), *made(), linear(k, 2)], "float64", seed)
+    net = Net([linear(3, n), *checked(), linear(k, n), *checked(), linear(k, 2)], "float64", seed)
     tape, tape_u = net.tape(m), net.tape(m)
     net.draw(tape, xp.default_rng(seed))
     for a in (tape.x[0], tape.dx[-1], tape_u.x[0]):
@@ -140,7 +148,7 @@ def check_double_backward(make, inputs, m, seed=0):
 
 
 def check_objective(objective, m=50, seed=0):
-    """T and F, and both losses J of G, as functions of the logit a."""
+    """Check dT/da, dF/da and, for both losses J of G, dJ/da, where a is the logit."""
     a = xp.asarray(np.random.default_rng(seed).uniform(-8, 8, m))
     yield f"{objective.name}: T", "a", m, error(lambda: objective.T(a).sum(), a, objective.dT(a))
     yield f"{objective.name}: F", "a", m, error(lambda: objective.F(a).sum(), a, objective.dF(a))
@@ -150,9 +158,10 @@ def check_objective(objective, m=50, seed=0):
 
 
 def game(objective, loss, seed=0, penalty=None, noisy=False):
-    """(players, x, z) in float64: ReLU in G, maxout and dropout in D, masks drawn, m = 5.
+    """A small GAN in float64 with its minibatches, (players, x, z), and drawn dropout masks.
 
-    noisy: G has a noise layer and dropout too.
+    G has ReLU, tanh and sigmoid layers, D has maxout and dropout; m = 5. If `noisy`, G has a
+    noise layer and dropout too.
     """
     rng, m = np.random.default_rng(seed), 5
 
@@ -171,7 +180,7 @@ def game(objective, loss, seed=0, penalty=None, noisy=False):
 
 
 def check_steps(objective, seed=0, noisy=False):
-    """Each player's step: V over theta_d; J over theta_g, also in the simultaneous update."""
+    """Check dV/dtheta_d, and dJ/dtheta_g in Algorithm 1's and in the simultaneous update."""
     name = f"{objective.name}, noisy G" if noisy else objective.name
     players, x, z = game(objective, "non-saturating", seed, noisy=noisy)
 
@@ -197,7 +206,7 @@ def check_steps(objective, seed=0, noisy=False):
 
 
 def check_penalty(penalty, seed=0):
-    """D's step with a penalty: V - P over theta_d."""
+    """Check d(V - P)/dtheta_d, D's gradient with a penalty P."""
     players, x, z = game(objectives.GAN, "non-saturating", seed, penalty)
 
     def V_minus_P():
@@ -212,7 +221,7 @@ def check_penalty(penalty, seed=0):
 
 
 def rows():
-    """Every check of the table."""
+    """All rows of the table."""
     cases = [(layers.Linear, (6, 4), (6,)), (layers.Maxout, (3,), (12,)), (layers.Dropout, (.5,), (8,)),
              (layers.Noise, (.3,), (8,)), (layers.Scale, (4, -2), (8,)), (layers.ReLU, (), (7,)),
              (layers.LeakyReLU, (), (7,)), (layers.Sigmoid, (), (7,)), (layers.Tanh, (), (7,)),

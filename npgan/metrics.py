@@ -1,17 +1,17 @@
 """How good are samples? Estimates that compare generated samples with real data.
 
-parzen, anchors   the Parzen-window log-likelihood of the paper's Table 1, and two scores to
-                  read beside it
+parzen            the Parzen-window log-likelihood of the paper's Table 1
+anchors           two scores to compare it with: of training images and of k-means centres
 nearest, kmeans   nearest neighbours (L2) and k-means centres
 coverage          how many modes of a toy distribution the samples reach
 wasserstein       the exact W_1 of two sets of numbers
 jsd               the Jensen-Shannon divergence of two histograms
 
-Arrays hold one example a row. NumPy arrays are moved to the device. ValueError is raised for an
-array that is empty, not two-dimensional, not real, not finite, of another width than the first
-array, or with values beyond +-LIMIT. Distances below 1e-18 count as 0.
-Log-likelihoods (nats) are those of a density, and depend on the scale of the data. The paper's
-pixels lie in [0, 1].
+Arrays hold one example a row. NumPy arrays are moved to the device. The arrays must be real,
+finite, not empty, two-dimensional and of equal width, with values within +-LIMIT. Otherwise the
+functions raise ValueError. Distances below 1e-18 count as 0.
+Log-likelihoods (nats) are those of a density, so they depend on the scale of the data. SIGMAS
+is for pixels in [0, 1].
 
 Goodfellow et al. 2014, section 5. The estimate: Breuleux, Bengio, Vincent 2011. How it fails:
 Theis, van den Oord, Bethge 2016. Mode coverage: Srivastava et al. 2017 (VEEGAN) and Lin et al.
@@ -26,20 +26,20 @@ import numpy as np
 
 from npgan import backend as xp
 
-SIGMAS = tuple(10 ** (i / 9 - 1) for i in range(10))    # the paper's grid, logspace(-1, 0, 10)
+SIGMAS = tuple(10 ** (i / 9 - 1) for i in range(10))    # the authors' grid, logspace(-1, 0, 10)
 
-CHUNK = 1 << 24         # numbers held at a time: 64 MiB of float32, enough rows for a fast matmul
-BLOCK = 1 << 20         # distances reduced at a time: few enough to stay in the processor's cache
-LIMIT = 1e15            # of a value: squares of larger ones may overflow in float32
-TOLERANCE = 5e-4        # nats: a larger error of a log-likelihood from float32 is avoided
-TAIL = 1e-4             # the share of a sum of exponentials that may be left out; on MNIST 3e-6 is
+CHUNK = 1 << 24         # numbers in memory at a time: 64 MiB of float32, enough rows for a fast matmul
+BLOCK = 1 << 20         # distances processed at a time: few enough to stay in the processor's cache
+LIMIT = 1e15            # the largest absolute value: sums of larger squares may overflow in float32
+TOLERANCE = 5e-4        # nats: the error of a log-likelihood that float32 may cause
+TAIL = 1e-4             # the largest share of a sum of exponentials to leave out; on MNIST it is 3e-6
 
 
 class Parzen(NamedTuple):
-    """Mean log-likelihood of the test set (nats), its standard error, and the sigma chosen.
+    """Mean log-likelihood of the test set (nats), its standard error, and the chosen sigma.
 
-    at_edge: whether sigma is the narrowest or the widest of the grid, so that a better one may
-    lie beyond   samples: how many samples the estimate is made of
+    at_edge   whether sigma is the smallest or largest of the grid: a better one may lie beyond
+    samples   how many samples the estimate uses
     """
     ll: float
     se: float
@@ -49,18 +49,19 @@ class Parzen(NamedTuple):
 
 
 class Anchors(NamedTuple):
-    """Parzen estimates whose samples are training images, or k-means centres of them."""
+    """Two Parzen estimates: one from training images, one from their k-means centres."""
     real: Parzen
     kmeans: Parzen
 
 
 def parzen(samples, valid, test, sigmas=SIGMAS):
-    """The paper's estimate: log-likelihood of test under Gaussians of width sigma at samples.
+    """The paper's estimate: the mean log-likelihood of test under Gaussians at the samples.
 
-    samples (k, d), k = 10,000 in the paper   valid (n, d)   test (n, d)
+    samples (k, d), k = 10,000 in the authors' code   valid (n_valid, d)   test (n, d)
 
-    sigma is the one with the highest mean log-likelihood on the first 1,000 rows of valid. The
-    standard error is std / sqrt(n) over all of test. Returns a Parzen, and warns if at_edge.
+    The Gaussians have the standard deviation sigma: the one of `sigmas` with the highest mean
+    log-likelihood on the first 1,000 rows of valid. The standard error is std / sqrt(n) over
+    all rows of test. Returns a Parzen, and warns if at_edge.
     """
     samples, valid, test = _matrices(samples=samples, valid=valid, test=test)
     means = log_likelihoods(valid[:1000], samples, sigmas).mean(axis=1)
@@ -68,28 +69,28 @@ def parzen(samples, valid, test, sigmas=SIGMAS):
     at_edge = bool(narrowest < widest and sigma in (narrowest, widest))
     if at_edge:
         warnings.warn(f"Parzen estimate: the best sigma, {sigma:g}, is at the edge of the grid from "
-                      f"{narrowest:g} to {widest:g}, so a better one may lie beyond: the data may be of "
-                      "another scale than the grid, which the paper made for pixels in [0, 1]", stacklevel=2)
+                      f"{narrowest:g} to {widest:g}, so a better one may lie beyond; check the scale of "
+                      "the data, because the authors' grid is for pixels in [0, 1]", stacklevel=2)
     ll = log_likelihoods(test, samples, [sigma])[0]
     return Parzen(float(ll.mean()), float(ll.std()) / math.sqrt(len(test)), sigma, at_edge, len(samples))
 
 
 def anchors(train, valid, test, n=10_000, iterations=1, seed=0):
-    """The Parzen estimates of n training images, and of k-means centres of all of them.
+    """The Parzen estimates of n random training images, and of k-means centres of all images.
 
-    train (N, d); valid and test as in parzen. There are n centres, but at most N / 2, because
-    N centres would be the images themselves. Each estimate tells its number of samples.
+    train (N, d); valid and test as in parzen. There are n k-means centres, but at most N / 2,
+    because N centres would be the images themselves.
 
-    The centres score higher than real images, but they are no model of the data. So read every
-    score beside these two (Theis et al. 2016). On MNIST k-means scores 335.0 after 1 iteration,
-    335.7 after 3, and 335.8 after 5 or 10.
+    The centres score higher than real images, although they are no model of the data: they are
+    blurred. So compare every score with these two (Theis et al. 2016). On MNIST the centres
+    score 335.0 after 1 iteration, 335.7 after 3, and 335.8 after 5 or 10.
     """
     train, valid, test = _matrices(train=train, valid=valid, test=test)
     if len(train) < 2:
-        raise ValueError("train: expected at least 2 rows, because there are half as many centres")
+        raise ValueError("train: expected at least 2 rows, for at most half as many k-means centres")
     if not 1 <= n <= len(train):
         raise ValueError(f"n: expected 1 to {len(train)}, as many as train has rows, got {n}")
-    real = kmeans(train, n, 0, seed)                    # no iteration: the images k-means starts from
+    real = kmeans(train, n, 0, seed)                    # 0 iterations: n random images
     centres = kmeans(train, min(n, len(train) // 2), iterations, seed)
     return Anchors(parzen(real, valid, test), parzen(centres, valid, test))
 
@@ -99,9 +100,9 @@ def log_likelihoods(x, centres, sigmas, chunk=None):
 
     x (n, d)   centres s (k, d)   sigmas: 1e-12 to 1e12, any order   chunk: rows of x at a time
 
-    Returns (len(sigmas), n), float64, in nats. One pass over the distances serves all sigmas.
-    Errors stay below 1e-3 nats, or below 1e-10 of the value if that is more.
-    Memory beside the result: a float32 copy of the centres and 96 MiB (if k + d < 2^21).
+    Returns (len(sigmas), n), float64, in nats. The distances are computed once for all sigmas.
+    The error of a value is below 1e-3 nats, or below 1e-10 of the value if that is more.
+    Memory besides the result: a float32 copy of the centres and 96 MiB (if k + d < 2^21).
     """
     x, centres = _matrices(x=x, centres=centres)
     sigmas = [float(s) for s in sigmas]
@@ -119,13 +120,13 @@ def log_likelihoods(x, centres, sigmas, chunk=None):
 def _log_sums(excess, sigmas):
     """log sum_j exp(-excess_ij / sigma^2), for each sigma an array (m,).   excess (m, k)
 
-    The largest term of each row is 1, that of its nearest centre. Terms below TAIL / k are left
-    out: all k of them would add up to less than TAIL. Leaving them out saves time, because exp
-    is slow, and in many dimensions nearly all terms are that small.
+    The largest term of each row is 1, that of its nearest centre. Terms below TAIL / k are
+    small: even k of them add up to less than TAIL. The smaller sigmas skip them, because exp is
+    slow, and in many dimensions nearly all terms are small.
 
-    The sigmas are taken from the widest to the narrowest: a narrower sigma keeps fewer terms.
-    Once a sigma keeps at most 1/8 of the terms, a flat array holds the kept terms only, and
-    `row` holds the row of each.
+    The loop goes from the largest sigma to the smallest. A smaller sigma has fewer large terms.
+    At first the whole array is summed. As soon as at most 1/8 of the terms are large, `excess`
+    becomes a flat array of the large terms only, and `row` holds the row of each.
     """
     m, k = excess.shape
     row, sums = None, [None] * len(sigmas)
@@ -143,11 +144,11 @@ def _log_sums(excess, sigmas):
 
 
 def _sums(label, values, k, top, twice=False):
-    """The sum of the values (n,) that have the label j, for j = 0 ... k - 1.   |values| <= top
+    """For each label j = 0 ... k - 1, the sum of the values (n,) that have it; |values| <= top.
 
-    A GPU adds in a new order each time. The order does not change the bits here, because each
-    value is rounded to a multiple of `unit`, so that every sum is exact. If `twice`, the sums
-    of what the rounding took away are added. Error: at most top n^2 2^-52, or top n^3 2^-104.
+    A GPU adds in a different order each time. The order cannot change the bits here: each value
+    is first rounded to a multiple of `unit`, so every sum is exact. If `twice`, the sums of the
+    rounding errors are added. The error is at most top n^2 2^-52; if `twice`, top n^3 2^-104.
     """
     unit = math.ldexp(1, max(math.frexp(top * len(values))[1] - 52, -900))
     rounded = xp.rint(xp.multiply(values, 1 / unit, dtype="float64"))
@@ -158,7 +159,7 @@ def _sums(label, values, k, top, twice=False):
 
 
 def nearest(x, data, chunk=None):
-    """argmin_j |x_i - data_j|: the index (n,) of the L2-nearest row of data, for each row of x.
+    """argmin_j |x_i - data_j|: for each row of x, the index of the nearest row of data, (n,).
 
     x (n, d)   data (k, d)   chunk: rows of x at a time. Memory as in log_likelihoods.
     """
@@ -172,9 +173,9 @@ def nearest(x, data, chunk=None):
 def kmeans(x, k, iterations, seed=0):
     """Lloyd's algorithm from k random rows of x (n, d). Returns the centres (k, d).
 
-    An iteration moves each centre to the mean of the rows nearest to it. A centre without rows
-    stays. The first centres are drawn on the host, so that both backends draw the same rows.
-    The centres are float64 if float32 does not hold every value of x's dtype, else float32.
+    Each iteration moves every centre to the mean of the rows that are nearest to it. A centre
+    without rows stays. The first centres are drawn on the host, so that both backends draw the
+    same rows. The centres are float32 if float32 holds every value of x's dtype, else float64.
     """
     x, = _matrices(x=x)
     if not 1 <= k <= len(x):
@@ -192,19 +193,24 @@ def kmeans(x, k, iterations, seed=0):
 
 
 class Coverage(NamedTuple):
-    """Modes captured, share of high-quality samples, KL(their modes || uniform) in nats."""
+    """What `coverage` measures.
+
+    modes          how many modes are captured
+    high_quality   the share of the samples that are of high quality, 0 to 1
+    reverse_kl     KL(histogram of the high-quality samples over the modes || uniform), in nats
+    """
     modes: int
     high_quality: float
     reverse_kl: float
 
 
 def coverage(samples, modes, sd, within=3.):
-    """How many modes the samples capture, by the published protocol. Returns a Coverage.
+    """How many modes the samples capture, as VEEGAN and PacGAN count. Returns a Coverage.
 
-    samples (n, d), n = 2,500 in the protocol   modes (k, d)   sd: standard deviation of a mode
+    samples (n, d), n = 2,500 in their papers   modes (k, d)   sd: standard deviation of a mode
 
     A sample is of high quality if its nearest mode is at most `within` sd away. A mode is
-    captured if it is the nearest mode of a high-quality sample. Without any such sample,
+    captured if it is the nearest mode of a high-quality sample. Without high-quality samples,
     reverse_kl is nan.
     """
     samples, modes = _matrices(samples=samples, modes=modes)
@@ -219,20 +225,21 @@ def coverage(samples, modes, sd, within=3.):
 
 
 def wasserstein(x, y):
-    """W_1 = inf E|x - y| over all joint distributions of two sets of numbers, exactly.
+    """The exact Wasserstein distance W_1 of two sets of numbers, in the units of x.
 
-    x (n, 1)   y (k, 1), in the units of x
+    x (n, 1)   y (k, 1)
 
-    W_1 is the integral of |F_x^-1(u) - F_y^-1(u)| over u in [0, 1]. F_x^-1, the quantile
-    function, takes each value of the sorted x over a length of 1/n. F_y^-1 takes each value of
-    the sorted y over a length of 1/k. If n = k, W_1 is the mean of |x_i - y_i|, both sorted.
+    W_1 = inf E|X - Y| over all joint distributions of X and Y with these marginals. It is the
+    integral of |F_x^-1(u) - F_y^-1(u)| over u in [0, 1]. The quantile function F_x^-1 is
+    constant on n intervals of length 1/n, where its values are the sorted x; F_y^-1 likewise.
+    If n = k, W_1 is the mean of |x_i - y_i| with x and y sorted.
     """
     x, y = _matrices(x=x, y=y)
     if x.shape[1] != 1:
         raise ValueError(f"x: expected numbers, one column, got points of {x.shape[1]} coordinates")
     x, y = (xp.sort(a.ravel().astype("float64")) for a in (x, y))
     n, k = len(x), len(y)
-    # Where an interval of u ends, in units of 1 / (n k): integers, so that nothing is rounded.
+    # The ends of the intervals in u, in units of 1 / (n k): integers, so nothing is rounded.
     ends = xp.sort(xp.concatenate([xp.arange(1, n + 1) * k, xp.arange(1, k + 1) * n]))
     lengths = xp.diff(ends, prepend=xp.zeros_like(ends[:1]))
     return float((xp.abs(x[(ends - 1) // k] - y[(ends - 1) // n]) * lengths).sum() / (n * k))
@@ -242,7 +249,8 @@ def jsd(x, y, low, high, bins=50):
     """Jensen-Shannon divergence (nats) of the histograms of x (n, d) and y (k, d).
 
     The histograms have `bins` cells along each axis of [low, high]^d. A point outside counts in
-    the nearest cell. The bias is upward, about (cells with points) (1/n + 1/k) / 8.
+    the nearest cell. For finite n and k the result is too large by about c (1/n + 1/k) / 8,
+    where c is the number of cells that have points.
     """
     x, y = _matrices(x=x, y=y)
     d = x.shape[1]
@@ -262,9 +270,9 @@ def jsd(x, y, low, high, bins=50):
 
 
 def _half_distances(x, centres, chunk, variances=()):
-    """Yield (rows, half_nearest, excess) for each block of rows of x. For the centres s:
+    """Yield (rows, half_nearest, excess) for each block of m rows of x.
 
-        |x_i - s_j|^2 / 2 = half_nearest[i] + excess[i, j]
+        |x_i - s_j|^2 / 2 = half_nearest[i] + excess[i, j]      s: the centres
 
     half_nearest (m,), float64   excess (m, k), float32, >= 0, overwritten by the next block
 
@@ -272,14 +280,15 @@ def _half_distances(x, centres, chunk, variances=()):
 
         |u - v|^2 / 2 = (|v|^2 / 2 - u.v) + |u|^2 / 2
 
-    where the bracket is one matrix product in float32, [u 1] [-v |v|^2/2]^T. Any mean gives the
-    same distances. The mean of the centres keeps u and v small, so that few digits cancel.
+    where the bracket, `varying`, is one float32 matrix product, [u 1] [-v |v|^2/2]^T. Any mean
+    gives the same distances. The mean of the centres makes u and v small, so few digits cancel.
 
-    The product's error is at most (d + 8) e with e = 2^-24 (|u| |v| + |v|^2 / 2). It is usually
-    below (4 + sqrt(d) / 4) e. _refine computes again what needs more digits: the pairs that may
-    be nearest, and the pairs whose excess is at most `reach`. reach is 0 unless the usual error
-    divided by one of the variances sigma^2 is more than TOLERANCE nats. The pairs beyond reach
-    have so small a share in the sum of _log_sums that their error does not matter.
+    With e = 2^-24 (|u| |v| + |v|^2 / 2), the error of `varying` is at most (d + 8) e, and
+    usually below (4 + sqrt(d) / 4) e. `_refine` computes a pair (i, j) again, with more digits,
+    if s_j may be the nearest centre or if the excess is at most `reach`. `reach` is 0 if the
+    usual error, divided by each of the variances sigma^2, is at most TOLERANCE nats. Pairs with
+    a larger excess are so small a part of the sum in `_log_sums` that their errors do not
+    matter.
     """
     k, d = centres.shape
     chunk = min(chunk or max(1, CHUNK // (k + d + 1)), len(x))
@@ -301,20 +310,21 @@ def _half_distances(x, centres, chunk, variances=()):
             excessive = usual / (TOLERANCE * variance)
             far = variance * xp.log(k * xp.clip(excessive, 1, 1 / TAIL))
             reach = xp.where(excessive > 1, xp.maximum(reach, far), reach)
-        bound = 2 * (d + 8) * e                                # of a difference of two values
-        float64_does = bool(variances) and float(usual.max()) * 2 ** -29 <= TOLERANCE * min(variances)
+        bound = 2 * (d + 8) * e                                # of the error of a difference
+        float64_suffices = bool(variances) and float(usual.max()) * 2 ** -29 <= TOLERANCE * min(variances)
         for j in range(0, m, step):
             here = slice(j, min(j + step, m))
             rows, block = slice(i + here.start, i + here.stop), varying[here]
-            yield rows, _refine(block, bound[here], reach[here], float64_does, x[rows], centres, mean), block
+            half_nearest = _refine(block, bound[here], reach[here], float64_suffices, x[rows], centres, mean)
+            yield rows, half_nearest, block
 
 
-def _refine(block, bound, reach, float64_does, x, centres, mean):
+def _refine(block, bound, reach, float64_suffices, x, centres, mean):
     """Turn a block of `varying` (m, k) into the excess, in place. Returns half_nearest (m,).
 
-    A pair whose value is at most bound + reach (m,) above the least of its row is computed
-    again from x - s, in float64. If such pairs are many, a product in float64 first replaces
-    the whole block. If float64_does, the digits of this product are enough.
+    A pair is near if its value is at most bound + reach (m,) above the smallest of its row. The
+    near pairs are computed again from x - s in float64. If they are many, a float64 matrix
+    product first replaces the whole block. If float64_suffices, that product is the result.
     """
     block -= block.min(axis=1)[:, None]
     near = xp.flatnonzero(block <= (bound + reach).astype("float32")[:, None])
@@ -323,7 +333,7 @@ def _refine(block, bound, reach, float64_does, x, centres, mean):
         half_nearest = half.min(axis=1)
         half -= half_nearest[:, None]
         block[...] = half
-        if float64_does:
+        if float64_suffices:
             return xp.maximum(half_nearest, 0)              # rounding may leave it below 0
         near = xp.flatnonzero(half <= (bound * 2 ** -29 + reach)[:, None])
         del half

@@ -47,7 +47,7 @@ def test_a_directory_is_labelled_by_its_name_even_if_it_is_called_glyphs(folder)
 def test_npgan_data_without_the_files_is_mentioned_before_the_search_goes_on(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("NPGAN_DATA", str(tmp_path / "nowhere"))
     assert digits.load("auto")[1] == "rendered digits"
-    words = f"NPGAN_DATA: {tmp_path / 'nowhere'}: there is no such file or directory; looking further"
+    words = f"NPGAN_DATA: {tmp_path / 'nowhere'}: there is no such file or directory; searching elsewhere"
     assert capsys.readouterr().out.startswith(words)
 
 
@@ -55,7 +55,7 @@ def test_npgan_data_may_lead_auto_to_other_images_but_not_mnist(folder, monkeypa
     monkeypatch.setenv("NPGAN_DATA", str(folder))
     assert digits.load("auto")[1] == "glyphs, shuffled"
     assert capsys.readouterr().out.startswith("glyphs: the order of these images is not a published one")
-    with pytest.raises(ValueError, match="NPGAN_DATA leads not to MNIST but to glyphs"):
+    with pytest.raises(ValueError, match='NPGAN_DATA has "glyphs, shuffled", not MNIST'):
         digits.load("mnist")
 
 
@@ -69,6 +69,6 @@ def test_a_folder_with_the_name_of_a_data_set_is_not_taken_and_one_line_says_how
             digits.load(what)
     else:
         assert digits.load(what)[1] == "rendered digits"
-    words = f"this means the name, not {what} in the current folder; for that, say --data ./{what}\n"
+    words = f"this is read as a name, not as a path in the current folder; for that, say --data ./{what}\n"
     assert capsys.readouterr().out.startswith(f"--data {what}: {words}")
     assert digits.load(f"./{what}")[0].shape == (3, 5)

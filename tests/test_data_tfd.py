@@ -511,7 +511,7 @@ def test_what_is_no_image_is_refused_by_name_and_so_are_other_formats(tmp_path):
     picture().save(gif, "GIF")
     for content in b"", b"#!/bin/sh\n", b"%!PS-Adobe-3.0 EPSF-3.0\n", gif.getvalue():
         bad.write_bytes(content)
-        assert "take it away" in refused(lambda: tfd.load(tmp_path), bad)
+        assert "remove or repair it" in refused(lambda: tfd.load(tmp_path), bad)
 
 
 def test_more_than_eight_bits_are_refused_rather_than_cut(tmp_path):

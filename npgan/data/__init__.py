@@ -1,12 +1,12 @@
-"""Data sets and toy distributions: what their modules share, and minibatches.
+"""Data sets and toy distributions: the functions that their modules share, and minibatches.
 
-`mnist`, `cifar10` and `tfd` read files; `glyphs` renders digits that need no file. Each returns
-`Images`. `digits` chooses between MNIST and the rendered digits. `toy` has distributions of
-known density. This module says where a data set is, downloads files, and draws minibatches.
-What a reader decides by itself, such as a shuffle, it prints once (`tell`).
+`mnist`, `cifar10` and `tfd` read files; `glyphs` renders digits, without a file. These four
+modules return `Images`. `digits` chooses between MNIST and the rendered digits. `toy` has
+distributions of known density. This module finds and downloads files, and draws minibatches.
+When a module decides something for the user, such as to shuffle, it prints this once (`tell`).
 
 All data are NumPy arrays on the host, whatever the backend is. Only `minibatches` works on the
-device. Nothing here trains, and no other module has to be read before this one.
+device. This module does not train. Read no other module before it.
 """
 
 import contextlib
@@ -39,14 +39,14 @@ class Images(NamedTuple):
     test_labels: np.ndarray
 
 
-# --- What is said about data ------------------------------------------------------------------
+# --- Messages about data ----------------------------------------------------------------------
 
 
 def escape(text, limit=500):
-    """The text, a name or path for example, with control characters escaped.
+    """A text, for example a name or a path, with its control characters escaped.
 
-    A text longer than `limit` loses its middle. Names and messages that come from files may
-    hold anything: an escape sequence would change the user's terminal.
+    A text longer than `limit` loses its middle. Names and messages from files may hold any
+    character, and a control sequence could change the user's terminal.
     """
     text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
     half = limit // 2
@@ -55,18 +55,18 @@ def escape(text, limit=500):
 
 @functools.cache
 def tell(sentence):
-    """Print a sentence, but only once in a process. If it cannot be printed, work goes on."""
-    with contextlib.suppress(OSError, ValueError):      # a closed terminal, or a character that it lacks
+    """Print a sentence, unless this process has printed it before. Ignores errors."""
+    with contextlib.suppress(OSError, ValueError):      # a closed terminal, or one without this character
         print(sentence)
 
 
 def by_name(what, *names):
-    """Whether `what` is in `names`, the data sets that --data knows by name.
+    """Whether `what` is one of `names`, the names that --data takes besides paths.
 
-    If there is a file or folder of this name too, one sentence says how to get it.
+    If the current folder has a file of this name too, prints how to choose the file.
     """
     if what in names and os.path.lexists(what):
-        tell(f"--data {what}: this means the name, not {what} in the current folder; "
+        tell(f"--data {what}: this is read as a name, not as a path in the current folder; "
              f"for that, say --data {os.path.join('.', what)}")
     return what in names
 
@@ -80,7 +80,7 @@ def listed(folder):
 
 
 def contents(place, limit=5):
-    """What a directory has, for messages: its first names, without hidden files."""
+    """For messages: the first `limit` names in a directory, without hidden files."""
     try:
         names = sorted(os.listdir(place))
     except NotADirectoryError:
@@ -97,40 +97,33 @@ def contents(place, limit=5):
 # --- Where data are ---------------------------------------------------------------------------
 
 
-# Besides names that begin with a dot. macOS, Windows and Synology leave these files.
-LEFT_BEHIND = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "@eadir"}
+# Files that macOS, Windows and Synology make in a user's folders, in lower case.
+SYSTEM_FILES = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "@eadir"}
 
 
 def hidden(name):
-    """Whether a file or folder of this name is no data.
-
-    File managers, archivers and notebooks leave such files: .DS_Store, ._x.png, __MACOSX,
-    .ipynb_checkpoints, Thumbs.db.
-    """
-    return name.startswith(".") or name.lower() in LEFT_BEHIND
+    """Whether a file or folder of this name is not data but, for example, .DS_Store."""
+    return name.startswith(".") or name.lower() in SYSTEM_FILES
 
 
 def cache(name):
-    """The path of `name` in the user's cache.
-
-    Raises FileNotFoundError if there is no home directory.
-    """
+    """The path of `name` in the user's cache; FileNotFoundError without a home directory."""
     import pooch
 
     try:
         path = Path(pooch.os_cache("npgan"), name)
-    except RuntimeError:                # of platformdirs
+    except RuntimeError:                # from platformdirs: there is no home directory
         path = Path()
-    if not path.is_absolute():          # older ones return "~/.cache"
+    if not path.is_absolute():          # older versions of platformdirs return "~/.cache"
         raise FileNotFoundError("there is no home directory, so there is no cache")
     return path
 
 
 def make_cache(folder):
-    """This folder in the user's cache, or in a temporary folder if the cache cannot be written.
+    """Make this folder in the user's cache, or in a temporary folder, and return its path.
 
-    In the second case, one sentence says so. The process removes the temporary folder when it
-    ends.
+    The temporary folder is for a cache that cannot be written. In that case the function prints
+    a sentence, and the process removes the folder when it ends.
     """
     path = None
     try:
@@ -151,17 +144,17 @@ def _temporary_folder():
 
 
 def npgan_data():
-    """The path in the environment variable NPGAN_DATA, or None. Only here is it read."""
+    """The path in the environment variable NPGAN_DATA, or None. No other function reads it."""
     return os.environ.get("NPGAN_DATA") or None
 
 
 def locate(data, parts, found, cached=None):
     """The place that has the most files of a data set, or None if no place has any.
 
-    The places are the paths `parts` in `data`, or in NPGAN_DATA if `data` is None; "." is the
-    path itself. Without `data`, the last place is `cached` in the user's cache. found(place)
-    counts the wanted files. If two counts are equal, the first place is returned. Raises
-    FileNotFoundError if `data` does not exist.
+    The places are the relative paths `parts` in `data`, or in NPGAN_DATA if `data` is None;
+    the part "." is `data` itself. If `data` is None, the last place is `cached` in the user's
+    cache. found(place) counts the files of the data set there. Of places with equal counts, the
+    first is returned. Raises FileNotFoundError if `data` does not exist.
     """
     root = npgan_data() if data is None else data
     root = Path(os.path.expanduser(root)) if root else None
@@ -173,19 +166,19 @@ def locate(data, parts, found, cached=None):
             places.append(cache(cached))
     counts = {place: 0 for place in places}
     for place in places:
-        with contextlib.suppress(OSError):          # a folder that cannot be read
+        with contextlib.suppress(OSError):          # a folder that cannot be read has no files
             counts[place] = found(place)
     best = max(counts, key=counts.get, default=None)
     return best if best and counts[best] else None
 
 
 def _unreachable(path):
-    """Why this path leads nowhere, or None. `path` may be None."""
+    """Why no file or directory can be reached at this path, or None if one can."""
     missing = "there is no such file or directory"
     try:
         os.stat(path or "")
         return None
-    except ValueError:                  # a null character
+    except ValueError:                  # the path holds a null character
         return missing
     except OSError as e:
         if path and path.is_symlink():
@@ -196,9 +189,9 @@ def _unreachable(path):
 def retrieve(url, sha256, path):
     """Download `url` to `path` and return `path`.
 
-    Waits at most 3 seconds for a connection and tries once. Raises OSError with the host's name
-    if the download fails or if the bytes do not have this SHA-256. Raises OSError with the
-    folder's name if the file cannot be written.
+    Tries once, and waits at most 3 seconds for the connection. Raises OSError with the host's
+    name if the download fails or the bytes have another SHA-256, and OSError with the folder's
+    name if the file cannot be written.
     """
     import pooch
 
@@ -214,19 +207,19 @@ def retrieve(url, sha256, path):
 
 
 def capacity(size):
-    """The most bytes to unpack from a file of `size` bytes: 16 times as many, or 128 MiB.
+    """The most bytes to unpack from a file of `size` bytes: 16 times as many, at least 128 MiB.
 
-    Digits and faces shrink less than that. A file that shall fill the memory can unpack to
+    Compressed digits and faces need less. A file that is made to fill the memory can unpack to
     1,032 times its size.
     """
     return max(1 << 27, 16 * size)
 
 
 def shuffle(name, n):
-    """A random order of n images, and the name of the data set that records the shuffle.
+    """A random order of n images, and the name of the data set with ", shuffled" added.
 
-    A file may be sorted by class. Its first rows then lack whole classes. So a data set whose
-    order is not a published one is shuffled before a part of it becomes the validation set.
+    A file may be sorted by class. A part of its rows then lacks some classes. So data in an
+    order that is not a published one are shuffled before they are split. Prints this.
     """
     tell(f"{name}: the order of these images is not a published one, so the training images are shuffled "
          "(seed 0) before the last of them become the validation set")
@@ -236,8 +229,8 @@ def shuffle(name, n):
 def minibatches(x, m, seed, epoch):
     """Yield the minibatches (m, ...) of one epoch over the device array x.
 
-    The order depends on (seed, epoch) only. The host draws the order, so that both backends see
-    the same examples. The last len(x) % m examples of the order are left out.
+    The order depends on (seed, epoch) only. It is drawn with NumPy on the host, so that both
+    backends use the same examples. The last len(x) % m examples of the order are left out.
     """
     order = np.random.default_rng((seed, epoch, 1)).permutation(len(x))
     order = xp.asarray(order[:len(x) // m * m].reshape(-1, m))

@@ -1,12 +1,12 @@
 """CIFAR-10: find, download, check, split and normalise its colour images.
 
-This module reads the binary version of the data set, never the pickled one. A batch file holds
-records of 3,073 bytes and nothing else. A record is a label, then the red, the green and the
-blue levels, each 32 rows of 32 from the top: an image is (3, 32, 32) in a row of 3,072.
+This module reads the binary version of the data set, not the pickled one. A batch file holds
+only records of 3,073 bytes. The first byte of a record is the label. Then come the red, the
+green and the blue levels of a 32 x 32 image, row by row from the top.
 Data: A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009.
 
-npgan/data/__init__.py has `Images`, which `load` returns. Their pixels are not normalised;
-networks that expect normalised images need `gcn`.
+npgan/data/__init__.py has `Images`, which `load` returns: their pixels lie in [0, 1]. `gcn`
+normalises images as the authors' code does.
 """
 
 import gzip
@@ -24,7 +24,7 @@ from npgan.data import Images, contents, escape, hidden, listed, locate, make_ca
 
 SHAPE = 3, 32, 32
 CLASSES = "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"
-# The MD5 of each file as published: five batches to train on and one to test.
+# The published MD5 of each file: five batches of training images, one of test images.
 FILES = {
     "data_batch_1.bin": "5dd7e06a14cb22eb9f671a540d1b7c25",
     "data_batch_2.bin": "5ea93a67294ea407fff1d09f752e9692",
@@ -38,7 +38,7 @@ RECORD_BYTES = 1 + math.prod(SHAPE)
 ARCHIVE = "cifar-10-binary.tar.gz"
 SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"       # of the archive
 URL = f"https://www.cs.toronto.edu/~kriz/{ARCHIVE}"
-# Folders that the archive and other libraries make. Some browsers unpack the archive to a .tar.
+# Folders that the archive and other libraries make. Some browsers turn the .tar.gz into a .tar.
 FOLDERS = (".", "cifar-10-batches-bin", "cifar10", "cifar10/cifar-10-batches-bin", "cifar-10", "CIFAR10",
            "CIFAR-10", "cifar-10-binary", "cifar-10-binary/cifar-10-batches-bin")
 ARCHIVES = ARCHIVE, ARCHIVE.removesuffix(".gz")
@@ -48,11 +48,12 @@ ADVICE = (f"fetch {URL} and pass it, or the directory it unpacks to (--data PATH
 
 
 def find(data=None, partial=False):
-    """The archive or folder of batches: `data`, else NPGAN_DATA, else the user's cache.
+    """The archive or the folder of batches: in `data`, or else in NPGAN_DATA or the cache.
 
-    A place with all six files precedes a directory with some of the training batches. Such a
-    directory is returned only if `data` names it or `partial` is true. Returns None if `data`
-    is None and nothing is found. Raises FileNotFoundError if `data` has no training batch.
+    The archive, or a folder with all six batches, precedes a folder with some of the training
+    batches. A folder with some is returned only if `data` is not None or `partial` is true.
+    Returns None if `data` is None and nothing is found. Raises FileNotFoundError if `data` has
+    no training batch.
     """
     archives = (f"{folder}/{name}" for name in ARCHIVES for folder in FOLDERS)
     place = locate(data, [*FOLDERS, *archives], _count, CACHED)
@@ -68,14 +69,14 @@ def find(data=None, partial=False):
 
 
 def _count(place):
-    """The number of training batches; six for the archive or a folder with all six files."""
+    """The number of training batches; six for the archive or a folder with all six batches."""
     batches = _batch_files(place)
     complete = place.is_file() or set(FILES) <= set(batches)
     return len(FILES) if complete else len(_training(batches))
 
 
 def _batch_files(folder):
-    """{name: path} of the batches in a folder. test_batch*.bin is a part of the test batch."""
+    """{name: path} of the batches in a folder. A test_batch*.bin may replace test_batch.bin."""
     files = {file.name.lower(): file for file in listed(folder) if file.is_file()}
     found = {name: files[name] for name in FILES if name in files}
     if "test_batch.bin" not in found:
@@ -89,7 +90,7 @@ def _training(names):
 
 
 def fetch():
-    """Download the archive into the user's cache and return its path; OSError if that fails."""
+    """Download the archive into the user's cache and return its path, or raise OSError."""
     try:
         return retrieve(URL, SHA256, make_cache("cifar10") / ARCHIVE)
     except OSError as e:
@@ -105,13 +106,16 @@ def _advice():
 
 
 def load(data=None, download=True, partial=False):
-    """The images as `Images` of shape (3, 32, 32). The last fifth of the batches validates.
+    """Load the data as `Images` of shape (3, 32, 32). The last fifth is for validation.
 
-    CIFAR-10 gives 40,000 + 10,000 training and validation images and is named "cifar10". Data
-    with other bytes are shuffled before the split, and named after their file or directory. The
-    files are where `find(data, partial)` finds them; otherwise they are downloaded, or
-    FileNotFoundError is raised if `download` is False. If batches are missing, the name gives
-    the number of images, and the test set may be empty. Raises ValueError for other content.
+    CIFAR-10's 50,000 training images are split into 40,000 + 10,000, as in the authors' code,
+    and the name is "cifar10". Other data are shuffled before they are split, and named after
+    their file or directory. If batches are missing, the name tells the number of images, and
+    the test set may be empty.
+
+    The files are those that `find(data, partial)` finds. If it finds none, the archive is
+    downloaded, or, if `download` is False, FileNotFoundError is raised. Raises ValueError for
+    files with any other content.
     """
     place = find(data, partial)
     if place is None:
@@ -142,7 +146,7 @@ def load(data=None, download=True, partial=False):
 
 
 def _read_batch(file):
-    """The bytes of a batch file. Raises ValueError before it reads a file that is too large."""
+    """The bytes of a batch file. A file that is too large raises ValueError and is not read."""
     size, max_bytes = file.stat().st_size, RECORDS * RECORD_BYTES
     if size > max_bytes:
         raise ValueError(f"{escape(file)}: {size:,} bytes found, "
@@ -151,14 +155,14 @@ def _read_batch(file):
 
 
 def _parse_records(file, batch, complete):
-    """The records (n, 3073) in the bytes of one batch. A complete data set needs n = 10,000."""
+    """The records (n, 3073) in the bytes of one batch; n = 10,000 if `complete`."""
     n, rest = divmod(len(batch), RECORD_BYTES)
     if rest or n == 0 or n > RECORDS or complete and n < RECORDS:
         expected = f"{RECORDS * RECORD_BYTES:,}"
         if not complete:
             expected = f"a multiple of {RECORD_BYTES:,} up to {expected}"
         raise ValueError(f"{escape(file)}: {len(batch):,} bytes found, expected {expected}: "
-                         "the file is cut short, or is no batch of CIFAR-10's")
+                         "the file is cut short, or is not a batch of CIFAR-10")
     records = np.frombuffer(batch, np.uint8).reshape(n, RECORD_BYTES)
     wrong = np.flatnonzero(records[:, 0] >= len(CLASSES))
     if len(wrong):
@@ -168,7 +172,7 @@ def _parse_records(file, batch, complete):
 
 
 def _join(parts, order):
-    """The pixels (n, 3072) and labels (n,) of several batches, in this order."""
+    """The pixels (n, 3072) and labels (n,) of all records in `parts`, in the order `order`."""
     pixels = np.empty((len(order), RECORD_BYTES - 1), np.float32)
     labels, rows = np.empty(len(order), np.uint8), np.argsort(order)        # the new row of each record
     blocks = (part[i:i + 1000] for part in parts for i in range(0, len(part), 1000))
@@ -180,13 +184,13 @@ def _join(parts, order):
 
 
 def _is_published(batches):
-    """Whether each batch has its published MD5. There is none for a part of the test batch."""
+    """Whether all batches have their published MD5. A part of the test batch is not checked."""
     return all(hashlib.md5(batch, usedforsecurity=False).hexdigest() == FILES[name]
                for name, batch in batches.items() if name in FILES)
 
 
 class _LimitedReader:
-    """A stream that raises ValueError after `left` bytes: no archive may unpack to any size."""
+    """A stream that raises ValueError after `left` bytes, to limit what an archive unpacks."""
 
     def __init__(self, stream, left):
         self.stream, self.left = stream, left
@@ -200,9 +204,9 @@ class _LimitedReader:
 
 
 def _read_archive(archive):
-    """{name: bytes} of the six batches in the archive: a tar file, plain or with gzip.
+    """{name: bytes} of the six batches in the archive, a tar file, plain or with gzip.
 
-    Members are chosen by name and size and read into memory. Nothing is written to the disk.
+    Members are chosen by name and size, and read into memory. Nothing is written to the disk.
     """
     batches, max_bytes = {}, RECORDS * RECORD_BYTES
     with open(archive, "rb") as file:
@@ -226,7 +230,7 @@ def _read_archive(archive):
                     batches[name] = tar.extractfile(member).read()
                 else:
                     raise ValueError("it has more than 100 members")
-            while stream.read(1 << 16):         # to the end, where gzip compares the checksum
+            while stream.read(1 << 16):         # to the end, where gzip checks its checksum
                 pass
         except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, RecursionError) as e:
             reason = escape(e, 200)
@@ -237,16 +241,16 @@ def _read_archive(archive):
     return {name: batches[name] for name in FILES}
 
 
-# --- Global contrast normalisation: the paper's networks see the images in this form ----------
+# --- Global contrast normalisation, as the authors' code does it for CIFAR-10 -----------------
 
-SCALE = 55.     # in the authors' configuration
+SCALE = 55.     # the authors' value
 
 
 def contrast(x, scale=SCALE):
-    """Each image's mean and the norm of image - mean, both (n, 1), for images x (n, d).
+    """The mean of each image and the norm of image - mean, both (n, 1), for images x (n, d).
 
-    A norm below 1e-3 is returned as `scale`, so that gcn does not amplify rounding errors. One
-    pixel that differs from the others by 1/255 makes a larger norm.
+    A norm below 1e-3 is replaced by `scale`, so gcn does not amplify rounding errors. If only
+    one pixel differs from the others, by 1/255, the norm is already larger than 1e-3.
     """
     mean = x.mean(axis=1, keepdims=True)
     norm = np.empty_like(mean)
@@ -261,7 +265,7 @@ def contrast(x, scale=SCALE):
 def gcn(x, scale=SCALE, out=None):
     """y = scale (x - mean) / norm: images of mean 0 and norm `scale`, from images x (n, d).
 
-    The result is in `out`, which may be x.
+    If `out` is an array, y is written into it; `out` may be x.
     """
     mean, norm = contrast(x, scale)
     out = np.subtract(x, mean, out=out)
@@ -272,11 +276,11 @@ def gcn(x, scale=SCALE, out=None):
 def ungcn(y, mean=.5, norm=None, scale=SCALE):
     """x = mean + norm y / scale: pixels from normalised images y (n, d).
 
-    With the mean and norm that contrast(x) gives, ungcn is the inverse of gcn. Generated
-    samples have no mean and norm. The defaults show them as the authors' figure does: 0 is
-    mid-grey, and the largest |y| of all images passed is black or white. So pass samples and
-    the training images beside them in one call. The training set's median norm shows more
-    contrast; clip the values that it puts outside [0, 1].
+    With the mean and norm that contrast(x) returns, ungcn is the inverse of gcn. For generated
+    samples no mean and norm are known. The defaults show them as the authors' figure does: 0 is
+    mid-grey, and the largest |y| of all images in the call is black or white. So pass samples
+    and the training images beside them in one call. The median norm of the training set gives
+    more contrast, but some values beyond [0, 1], which must be clipped.
     """
     if norm is None:
         norm = scale / 2 / (np.abs(y).max(initial=0) or 1)

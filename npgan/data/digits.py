@@ -1,19 +1,20 @@
 """MNIST, or the rendered digits if MNIST is not available.
 
-The examples on digits load them here, so that --data means the same in all of them. Read
-mnist.py and glyphs.py first: they make the digits. This module only chooses between them and
-prints why. A data set that the user names is never replaced.
+All examples that train on digits call `load`, so the option --data means the same in each. Read
+mnist.py, which reads MNIST, and glyphs.py, which renders digits, first. If the user does not
+name a data set, this module chooses one of the two, and prints why if it is not MNIST. A choice
+of the user is never replaced.
 """
 
 from npgan.data import by_name, glyphs, mnist, npgan_data, tell
 
 
 def load(what="auto"):
-    """The digits as `Images`, and the label that all output uses for them.
+    """Load the digits as `Images`. Returns them and the name that all output uses for them.
 
     "glyphs": the rendered digits. "mnist": MNIST, or an error. "auto": MNIST if it is found or
-    can be downloaded, otherwise the rendered digits. Any other text is a directory with IDX
-    files.
+    can be downloaded, otherwise the rendered digits. Any other text is the path of a directory
+    with IDX files.
     """
     search = by_name(what, "auto", "mnist", "glyphs")
     if what == "glyphs":
@@ -22,7 +23,7 @@ def load(what="auto"):
         try:
             mnist.find(npgan_data())
         except OSError as e:
-            tell(f"NPGAN_DATA: {e}; looking further")
+            tell(f"NPGAN_DATA: {e}; searching elsewhere")
     try:
         images = mnist.load(None if search else what)
     except OSError as e:
@@ -31,6 +32,6 @@ def load(what="auto"):
         tell(f"{e}\nSo this run trains on the rendered digits, not on MNIST.")
         return glyphs.load(), "rendered digits"
     if what == "mnist" and images.name != "mnist":
-        raise ValueError(f"--data mnist: NPGAN_DATA leads not to MNIST but to {images.name}; "
-                         "unset it, or say --data DIR to train on that")
+        raise ValueError(f'--data mnist: NPGAN_DATA has "{images.name}", not MNIST; '
+                         "unset NPGAN_DATA, or say --data DIR to train on these images")
     return images, "MNIST" if images.name == "mnist" else images.name

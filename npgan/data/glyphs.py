@@ -1,18 +1,20 @@
 """Rendered digits: they have MNIST's form, look handwritten and need no download.
 
-The outline of a printed digit, thinned to a line, is the path of a pen. There is one path for
-each digit of each font that matplotlib has. A field d holds the distance of every point to a
-path. An image looks up the field at warped coordinates s:
+A printed digit, thinned to a line, looks like the path of a pen. There is one path for each
+digit in each of several fonts that come with matplotlib. For each path, a distance field d
+holds the distance from every point to the path. The grey level of the pixel at u = (x, y) is
 
-    image(u) = clip(1/2 + (w(u) - d(s(u))) / blur, 0, 1),   u = (x, y)
+    image(u) = clip(1/2 + (w(u) - d(s(u))) / blur, 0, 1)
     s(u) = A u + b + sum_k c_k waves_k(u)
 
-A and b turn, slant, stretch and shift the digit, and the waves bend it. w is half the width of
-the line, a constant plus a sum of the same waves. So s_x, s_y and w of all pixels are one
-matrix product for each block of images.
+s(u) is the point of the field that appears at u. A and b turn, slant, stretch and shift the
+digit, and the waves, products of cosines, bend it. w is half the width of the line: a constant
+plus a sum of the same waves. blur is the width of the line's grey edge, in pixels. s_x, s_y and
+w are linear in their coefficients. So one matrix product computes all three for all pixels of a
+block of images.
 
-npgan/data/__init__.py has `Images`, which `load` returns. These digits do not replace MNIST in
-results: scores on them are not comparable.
+npgan/data/__init__.py has `Images`, which `load` returns. Scores on these digits must not be
+compared with scores on MNIST.
 """
 
 import os
@@ -23,20 +25,20 @@ import numpy as np
 
 from npgan.data import Images, cache, escape, tell
 
-VERSION = 1                     # in the cached file's name; raise it with every change of a pixel
-SIZE, BOX = 28, 20              # pixels: as in MNIST, a digit fits a box of 20x20 in the middle of 28x28
+VERSION = 1                     # in the name of the cached file; raise it if the pixels change
+SIZE, BOX = 28, 20              # pixels: as in MNIST, a digit fits a 20 x 20 box in the middle of 28 x 28
 POINTS_PER_PIXEL = 4            # of a distance field, along each axis
-REACH = 4                       # pixels: distances are exact up to here; the widest line is thinner
+REACH = 4                       # pixels: the largest distance in a field; w is smaller everywhere
 
-# Text fonts with upright or slanted lining digits. Not all fonts of matplotlib will do. cmmi10
-# has old-style digits, which go below the line. cmex10 and cmsy10 have other symbols in the
-# digits' places. The Display, NonUni and Siz fonts have no digits, and LastResort has boxes.
-# DejaVu Sans Mono has a dot in its 0. In cmti10 the 3 looks like an 8 and the 7 like an n.
+# Not all fonts of matplotlib have suitable digits. cmmi10 has old-style digits, which go below
+# the line. cmex10 and cmsy10 have other symbols in place of digits. The Display, NonUni and Siz
+# fonts have no digits, and LastResort has boxes. DejaVu Sans Mono has a dot in its 0. In cmti10
+# the 3 looks like an 8 and the 7 like an n.
 FONTS = ("DejaVuSans", "DejaVuSans-Oblique", "DejaVuSans-Bold",
          "DejaVuSerif", "DejaVuSerif-Italic", "DejaVuSerif-Bold",
          "STIXGeneral", "STIXGeneralItalic", "STIXGeneralBol", "STIXGeneralBolIta",
          "cmb10", "cmr10", "cmss10", "cmtt10")
-# In these fonts a bar | replaces the 1, because most people write a 1 as a plain stroke.
+# In these fonts a bar | replaces the 1, because most people write a 1 as a single stroke.
 BAR_FONTS = {"DejaVuSans", "DejaVuSans-Oblique", "DejaVuSans-Bold", "DejaVuSerif-Bold", "STIXGeneral",
              "STIXGeneralBolIta"}
 
@@ -44,7 +46,7 @@ BAR_FONTS = {"DejaVuSans", "DejaVuSans-Oblique", "DejaVuSans-Bold", "DejaVuSerif
 def outlines():
     """The printed digits as bool (fonts, 10, S, S) with S = SIZE * POINTS_PER_PIXEL.
 
-    Each digit is as large as the box in the middle allows.
+    Each digit is as large as the 20 x 20 box allows.
     """
     import matplotlib
     from matplotlib.font_manager import FontProperties
@@ -67,14 +69,14 @@ def outlines():
             low, high = path.vertices.min(0), path.vertices.max(0)
             for contour in path.to_polygons():
                 contour = (contour - (low + high) / 2) * (BOX / (high - low).max())
-                ink[f, digit] ^= Contour(contour).contains_points(points)     # even-odd: holes are outside
+                ink[f, digit] ^= Contour(contour).contains_points(points)     # xor: inner contours are holes
     return ink.reshape(len(fonts), 10, S, S)
 
 
 def thin(ink):
     """Bool shapes (..., S, S) thinned to lines that are one point wide (Zhang and Suen, 1984).
 
-    A shape that is connected gives a line that is connected.
+    A connected shape becomes a connected line.
     """
     ink = ink.astype(np.uint8)
     while True:
@@ -92,24 +94,27 @@ def thin(ink):
 
 
 def distances(line):
-    """The Euclidean distance of every point to the nearest point of `line`, bool (..., S, S).
+    """The Euclidean distance, in pixels, of every point to the nearest point of `line`.
 
-    The unit is a pixel, and the largest distance is REACH. The minimum over both axes is taken
-    one axis after the other: min_dy (dy^2 + min_dx dx^2).
+    line: bool (..., S, S). Distances above REACH become REACH. The minimum over both axes is
+    taken along one axis after the other: min_dx (dx^2 + min_dy dy^2).
     """
     reach = REACH * POINTS_PER_PIXEL
     d = np.where(line, 0, np.float32(reach) ** 2)
     for axis in (-2, -1):
         nearest = d.copy()
         for step in range(1, reach):
-            for shift in (step, -step):     # np.roll wraps around, but no line is so close to an edge
+            for shift in (step, -step):     # np.roll wraps around, but no line is this near to an edge
                 np.minimum(nearest, np.roll(d, shift, axis) + np.float32(step * step), out=nearest)
         d = nearest
     return np.sqrt(d) / np.float32(POINTS_PER_PIXEL)
 
 
 def strokes():
-    """Distance fields (fonts, 10, S, S) and half the paths' width and height (fonts, 10, 2)."""
+    """The distance fields (fonts, 10, S, S), and half of each path's width and height.
+
+    Both halves, in pixels from the middle of the image, are in an array (fonts, 10, 2).
+    """
     lines = thin(outlines())
     S = SIZE * POINTS_PER_PIXEL
     from_middle = np.abs(np.arange(S) + 0.5 - S / 2) / POINTS_PER_PIXEL
@@ -119,7 +124,7 @@ def strokes():
 def waves():
     """The maps x, y, 1 and K waves (3 + K, SIZE * SIZE), and the waves' frequencies (K,).
 
-    Every warp is a sum of these maps.
+    s_x, s_y and w of an image are weighted sums of these maps.
     """
     t = (np.arange(SIZE) + 0.5) / SIZE
     x, y = np.meshgrid(t, t)
@@ -130,10 +135,10 @@ def waves():
 
 
 def warps(rng, extent, frequencies):
-    """Random coefficients (n, 3, 3 + K) of s_x, s_y and w of n images, for the maps of `waves`.
+    """Random coefficients (n, 3, 3 + K) of the maps of `waves`, for s_x, s_y and w of n images.
 
-    extent (n, 2) is half the width and height of each digit. As in MNIST, a digit is slanted
-    first and fitted to its box afterwards.
+    extent (n, 2): half the width and half the height of each digit. A digit is first slanted
+    and then scaled to fit the box, as in MNIST.
     """
     n = len(extent)
 
@@ -145,7 +150,7 @@ def warps(rng, extent, frequencies):
 
     turn, slant, aspect = normal(0.12), 0.08 + normal(0.2), np.exp(0.12 + normal(0.15))
     c, s = np.cos(turn), np.sin(turn)
-    # Turn, slant and stretch; fit to the box; invert, because s maps the image to the field.
+    # Turn, slant and stretch; fit to the box; invert, because s maps image points to the field.
     A = np.array([[c * aspect, -s - c * slant], [s * aspect, c - s * slant]]).transpose(2, 0, 1)
     A *= (uniform(0.83, 0.97) * BOX / 2 / (np.abs(A) @ extent[:, :, None]).max((1, 2)))[:, None, None]
     A = np.linalg.inv(A)
@@ -163,7 +168,7 @@ def render(seed, n):
     rng = np.random.default_rng(seed)
     fields, extents = strokes()
     S = SIZE * POINTS_PER_PIXEL
-    edge = np.float32(S - 1.001)            # just before the last point: the interpolation needs the next one
+    edge = np.float32(S - 1.001)            # just before the last point, because interpolation reads the next
     maps, frequencies = waves()
     labels, font = rng.integers(10, size=n), rng.integers(len(fields), size=n)
     start = ((font * 10 + labels) * S * S).astype(np.intp)[:, None]
@@ -186,12 +191,12 @@ def render(seed, n):
 
 
 def load(seed=0, n=70000):
-    """n rendered digits as `Images` named "glyphs".
+    """Load n rendered digits as `Images` named "glyphs". The same seed gives the same bits.
 
-    As in MNIST, 5/7 are for training, 1/7 for validation and 1/7 for testing. The same seed
-    gives the same bits. The digits are kept in the user's cache, and rendered again if the
-    cache is damaged or cannot be written. Raises ValueError if n < 7, FileNotFoundError if
-    matplotlib has no fonts.
+    As in MNIST, 5/7 of them are for training, 1/7 for validation and 1/7 for testing. The
+    digits are read from the user's cache. If they are not there, or the file is damaged, they
+    are rendered and written to the cache. Raises ValueError if n < 7, and FileNotFoundError if
+    matplotlib's fonts are missing.
     """
     if n < 7:
         raise ValueError(f"glyphs.load: n = {n} is too few: three splits need at least 7 images")
@@ -205,11 +210,11 @@ def load(seed=0, n=70000):
 
 
 def _read_cached(name, n):
-    """The pixels and labels in the cache's file, or None if there is none, or a damaged one."""
+    """The pixels and labels in the cached file, or None if it is missing or damaged."""
     try:
         with np.load(cache(name), allow_pickle=False) as file:
             if sum(member.file_size for member in file.zip.infolist()) > n * (SIZE * SIZE + 1) + 4096:
-                return None                     # before anything is unpacked
+                return None                     # too large: do not unpack it
             pixels, labels = file["pixels"], file["labels"]
     except Exception:  # noqa: BLE001, a damaged archive can raise almost anything
         return None
@@ -219,7 +224,7 @@ def _read_cached(name, n):
 
 
 def _write_cached(name, pixels, labels):
-    """Write the file if the cache can be written; return the pixels and labels in any case."""
+    """Write the pixels and labels to the cache, if possible, and return them."""
     try:
         path = cache(name)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -227,7 +232,7 @@ def _write_cached(name, pixels, labels):
         try:
             with os.fdopen(handle, "wb") as file:
                 np.savez(file, pixels=pixels, labels=labels)
-            os.replace(temporary, path)         # only now, so that nobody reads an incomplete file
+            os.replace(temporary, path)         # in one step, so that no process reads an incomplete file
         except BaseException:
             os.unlink(temporary)
             raise

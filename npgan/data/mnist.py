@@ -1,12 +1,12 @@
 """MNIST, or other grey images in the same four IDX files: find, download, check and split them.
 
 An IDX file holds one array of unsigned bytes. Its first four bytes are 0 0 8 r, where r is the
-number of axes. The r sizes follow as big-endian 32-bit integers, then the array in C order. The
-file may be compressed with gzip.
+number of axes. Then come the r sizes as big-endian 32-bit integers, and the array in C order.
+The file may be compressed with gzip.
 Format and data: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits".
 
-npgan/data/__init__.py has `Images`, which `load` returns. This module reads no other IDX type,
-and it does not fall back to other data if MNIST is missing: digits.py does.
+npgan/data/__init__.py has `Images`, which `load` returns. This module reads only IDX files of
+bytes. If it cannot find or download MNIST, it raises an error; digits.py then renders digits.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ import numpy as np
 
 from npgan.data import Images, capacity, contents, escape, listed, locate, make_cache, retrieve, shuffle, tell
 
-# The SHA-256 of each file as published, with gzip; the CRC-32 of its array. The order matters.
+# For each file: the SHA-256 of the published .gz, and the CRC-32 of the array in it.
 FILES = {
     "train-images-idx3-ubyte":
         ("440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609", 0xf3639b56),
@@ -32,8 +32,8 @@ FILES = {
     "t10k-labels-idx1-ubyte":
         ("f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6", 0xee8604d9),
 }
-IMAGES = "train-images-idx3-ubyte", "t10k-images-idx3-ubyte"       # the files that must be there
-# Other spellings: some programs unpack train-images-idx3-ubyte.gz to train-images.idx3-ubyte.
+IMAGES = "train-images-idx3-ubyte", "t10k-images-idx3-ubyte"       # required; the labels may be missing
+# Also matches other spellings of the names, such as train-images.idx3-ubyte.
 SPELLING = re.compile(r"(train|t10k|test)[-_. ](images|labels)[-_. ]idx([13])([-_. ]ubyte)?(\.gz)?", re.I)
 # Folders that other libraries make, torchvision's MNIST/raw for example.
 PARTS = ".", "mnist", "MNIST", "raw", "mnist/raw", "MNIST/raw", "MNIST_data", "mnist_data"
@@ -43,9 +43,9 @@ ADVICE = ("put its four files into a directory and pass it (--data DIR) or set N
 
 
 def read_idx(path):
-    """The uint8 array in one IDX file, plain or compressed with gzip, whatever its suffix.
+    """The uint8 array in one IDX file, plain or compressed with gzip; the suffix is ignored.
 
-    Raises ValueError for any other content, FileNotFoundError if there is no such file.
+    Raises ValueError for any other content, FileNotFoundError if the file does not exist.
     """
     with _open(path) as (file, max_bytes):
         shape = _read_header(path, file, max_bytes)
@@ -60,7 +60,7 @@ def idx_shape(path):
 
 @contextlib.contextmanager
 def _open(path):
-    """The unpacked stream of an IDX file, and the most bytes that it may hold."""
+    """The unpacked stream of an IDX file, and the largest number of bytes to read from it."""
     try:
         with open(path, "rb") as file:
             size, compressed = os.fstat(file.fileno()).st_size, file.read(2) == b"\x1f\x8b"
@@ -106,33 +106,33 @@ def _announced(path, shape):
 
 def _read_content(path, file, shape):
     size = math.prod(shape)
-    content = bytearray()               # grows with the content, so a false size allocates nothing
+    content = bytearray()               # grows with the content: a false size takes no memory
     while len(content) < size and (chunk := file.read(min(size - len(content), 1 << 20))):
         content += chunk
     if len(content) < size:
         raise ValueError(f"{_announced(path, shape)}, but only {len(content)} follow it")
-    if file.read(1):                    # at its end, a gzip stream also compares the checksum
+    if file.read(1):                    # at its end, a gzip stream compares its checksum
         raise ValueError(f"{_announced(path, shape)}, but more follow it")
     return np.frombuffer(content, np.uint8).reshape(shape)
 
 
 def _files(folder):
-    """{name: path} of the files in a folder, in the order of FILES, whatever their spelling.
+    """{published name: path} of the files in a folder, in the order of FILES.
 
-    The published spelling is preferred to others, and a plain file to a .gz. A file may also be
-    in a folder of its name, where some archivers put it.
+    If several files have one name, a plain file precedes a .gz, and the published spelling
+    precedes others. A file may also be in a folder of its name, where some archivers put it.
     """
     found = {}
     for path in listed(folder):
-        for file in listed(path) if _known(path) and path.is_dir() else [path]:
-            if (name := _known(file)) and file.is_file():
+        for file in listed(path) if _published_name(path) and path.is_dir() else [path]:
+            if (name := _published_name(file)) and file.is_file():
                 found.setdefault(name, []).append(file)
     return {name: min(found[name], key=lambda file: (file.suffix.lower() == ".gz", file.stem != name, file))
             for name in FILES if name in found}
 
 
-def _known(path):
-    """The published name of a file that is spelled like one of the four, or None."""
+def _published_name(path):
+    """The published name that a file has in this or another spelling, or None."""
     if spelled := SPELLING.fullmatch(path.name):
         split, kind, axes = (part.lower() for part in spelled.groups()[:3])
         name = f"{split.replace('test', 't10k')}-{kind}-idx{axes}-ubyte"
@@ -141,16 +141,16 @@ def _known(path):
 
 
 def _count(folder):
-    """The number of files in a folder. Both files of images count more than all others."""
+    """The number of MNIST's files in a folder, plus four if both files of images are there."""
     files = _files(folder)
     return len(files) + (len(FILES) if set(IMAGES) <= set(files) else 0)
 
 
 def find(data=None):
-    """The directory with the files: `data`, else NPGAN_DATA, else the user's cache.
+    """The directory with the files: `data`, or else NPGAN_DATA or the user's cache.
 
-    The files may be in a folder of `data` or NPGAN_DATA that has one of the usual names, PARTS.
-    The labels may be missing. Returns None if `data` is None and there is no such directory.
+    `data` or NPGAN_DATA may also have the files in a folder with one of the names in PARTS. The
+    labels may be missing. Returns None if `data` is None and no directory has the images.
     Raises FileNotFoundError if `data` lacks a file of images.
     """
     folder = locate(data, PARTS, _count, "mnist")
@@ -166,9 +166,10 @@ def find(data=None):
 
 
 def fetch():
-    """Download MNIST into the user's cache, or a temporary one, and return that directory.
+    """Download MNIST into the user's cache, or a temporary folder, and return its path.
 
-    Each file comes from the first mirror that has the published bytes; OSError if none has.
+    Each file comes from the first mirror that sends the published bytes. Raises OSError if no
+    mirror does.
     """
     directory = make_cache("mnist")
     for name, (sha256, _) in FILES.items():
@@ -187,13 +188,14 @@ def fetch():
 
 
 def load(data=None, download=True):
-    """The images as `Images`. The last sixth of the training images is for validation.
+    """Load the data as `Images`. The last sixth of the training images is for validation.
 
-    For MNIST this is the usual split, 50,000 + 10,000 of 60,000, and the name is "mnist". Data
-    with other bytes are shuffled before they are split, and named after their directory. The
-    files are where `find(data)` finds them; otherwise they are downloaded, or FileNotFoundError
-    is raised if `download` is False. Labels that are missing are 0. Raises ValueError if the
-    files do not fit together.
+    MNIST's 60,000 images are split into 50,000 + 10,000, as usual, and the name is "mnist".
+    Other data are shuffled before they are split, and named after their directory.
+
+    The files are those that `find(data)` finds. If it finds none, they are downloaded, or, if
+    `download` is False, FileNotFoundError is raised. Missing labels become 0. Raises ValueError
+    if the files do not fit together.
     """
     directory = find(data)
     if directory is None:
@@ -216,7 +218,7 @@ def load(data=None, download=True):
 
 
 def _check_shapes(files, shapes):
-    """Raise ValueError if the files do not fit together. Only the headers have been read."""
+    """Raise ValueError if the files do not fit together, as far as their headers tell."""
     for name, shape in shapes.items():
         axes, kind = (3, "images") if "idx3" in name else (1, "labels")
         if len(shape) != axes:
@@ -237,7 +239,7 @@ def _check_shapes(files, shapes):
 
 
 def _with_labels(name, split, arrays):
-    """The images and labels of the training file ("train") or the test file ("t10k")."""
+    """The images and labels of one split, "train" or "t10k" (the test set)."""
     images, labels = arrays[f"{split}-images-idx3-ubyte"], arrays.get(f"{split}-labels-idx1-ubyte")
     if labels is None:
         tell(f"{name}: there is no file {split}-labels-idx1-ubyte, so these labels are 0; "
@@ -254,10 +256,10 @@ def _to_pixels(images):
 
 
 def _name(directory, arrays):
-    """The name "mnist" for MNIST's bytes, with or without labels; otherwise the directory's."""
+    """The data set's name: "mnist" for MNIST, with or without labels, else the directory's."""
     if all(zlib.crc32(array) == FILES[name][1] for name, array in arrays.items()):
         return "mnist"
     directory = directory.resolve()
     name = directory.parent.name if directory.name.lower() == "raw" else directory.name
-    usual = "", "mnist", "mnist_data"                   # a folder mnist/ may hold other data
+    usual = "", "mnist", "mnist_data"                   # other data may be in a folder mnist/
     return "idx" if name.lower() in usual else escape(name, 60)

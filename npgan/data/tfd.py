@@ -1,14 +1,16 @@
-"""Faces: the Toronto Face Database (TFD), or other faces that stand in for it.
+"""Faces: the Toronto Face Database (TFD), or other faces in its place.
 
-TFD_48x48.mat holds bytes `images` (n, 48, 48), `folds` (n, 5) and expressions `labs_ex` (n,), 1
-to 7. Each column of `folds` is one fold: 0 unlabelled, 1 train, 2 valid, 3 test.
+TFD_48x48.mat holds three arrays: the bytes `images` (n, 48, 48), `folds` (n, 5), and the facial
+expressions `labs_ex` (n,), 1 to 7. A column of `folds` divides the images into four parts:
+0 unlabelled, 1 train, 2 valid, 3 test.
 Data: J. Susskind, A. Anderson, G. Hinton, "The Toronto Face Database", UTML TR 2010-001.
 
-Two stand-ins have names of their own. One is the Olivetti faces (AT&T Laboratories Cambridge,
-1992-1994; 40 people, 10 images of each), in S. Roweis's file olivettifaces.mat. The other is
-any directory of images. Stand-ins are made grey, cut to the central square, and resized to
-48x48 with Pillow's LANCZOS filter. Transparent parts are made white. Their five folds are drawn
-by a seed; in each fold, all images of a person are in the same part.
+TFD is not public, so two kinds of other faces can stand in for it. One is the Olivetti faces
+(AT&T Laboratories Cambridge, 1992-1994; 40 people, 10 images of each), in S. Roweis's file
+olivettifaces.mat. The other is any directory of images. Stand-ins are made grey, cut to the
+central square, and resized to 48 x 48 with Pillow's LANCZOS filter; transparent parts become
+white. A seeded random generator draws the five folds of a stand-in. In each fold, all images of
+a person are in the same part.
 
 npgan/data/__init__.py has `Images`, which `load` returns. This module downloads nothing.
 """
@@ -31,22 +33,22 @@ from npgan.data import Images, capacity, contents, escape, hidden, locate, tell
 SIZE, FOLDS = 48, 5
 TFD, OLIVETTI = "TFD_48x48.mat", "olivettifaces.mat"
 UNLABELLED, TRAIN, VALID, TEST = range(4)           # the codes in `folds`
-COUNTS = 98_058, 4_178                              # TFD's unlabelled and labelled images
+COUNTS = 98_058, 4_178                              # the numbers of TFD's unlabelled and labelled images
 OLIVETTI_CRC = 0xb0857f2f                           # CRC-32 of the 400 images
 NUMERIC_CLASSES = {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
 NUMERIC_CLASSES |= {"single", "double"}             # MATLAB's names
 NUMERIC_TYPES = {1, 2, 3, 4, 5, 6, 7, 9, 12, 13}    # the codes of numeric data in a .mat file
 PARTS = TFD, f"tfd/{TFD}", f"TFD/{TFD}", OLIVETTI, f"olivetti/{OLIVETTI}"
 SUFFIXES = {".png", ".jpg", ".jpeg", ".pgm"}
-MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}     # Pillow's, up to 8 bits a channel
+MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}     # Pillow's, at most 8 bits a channel
 MAX_PIXELS, MAX_SIDE = 1 << 26, 1 << 15             # in one image file
-MAX_SCANS = 50                                      # in one JPEG; progressive ones have about 10
-MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")  # of a JPEG's segment; the other codes stand alone
-MAX_TEXT = 1 << 22                                  # bytes of a PGM image whose levels are written as text
+MAX_SCANS = 50                                      # in one JPEG file; a progressive JPEG has about 10
+MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")  # begins a segment of a JPEG; other codes have none
+MAX_TEXT = 1 << 22                                  # of a PGM file with levels in text form, in bytes
 MAX_VARIABLES = 1000                                # in one .mat file
 SAVE = "load it in MATLAB and save it with the option -v7"
 BYTE_ORDERS = {b"IM": "<", b"MI": ">"}              # in a .mat file
-HEADER_BYTES = 4096                                 # an array's flags, sizes and name take less
+HEADER_BYTES = 4096                                 # an array's flags, sizes and name are shorter
 ADVICE = ("it is not public, and its holders have it from Josh Susskind, University of Toronto, on request; "
           "put TFD_48x48.mat into a directory and pass it (--data DIR) or set NPGAN_DATA to it, "
           "or train on other faces: pass olivettifaces.mat (cs.nyu.edu/~roweis/data.html) "
@@ -64,10 +66,11 @@ class Faces(NamedTuple):
 
 
 def find(data=None):
-    """The .mat file in `data`, or in NPGAN_DATA if `data` is None. `data` may be the file.
+    """The .mat file that is `data` or is in `data`; if `data` is None, the one in NPGAN_DATA.
 
-    Returns `data` if it is a directory with images and no .mat file, and None if NPGAN_DATA has
-    no .mat file. Raises FileNotFoundError if `data` has neither a .mat file nor an image.
+    If the directory `data` has images but no .mat file, returns `data`. Returns None if `data`
+    is None and NPGAN_DATA has no .mat file. Raises FileNotFoundError if `data` has neither a
+    .mat file nor an image.
     """
     if data is None:
         return locate(None, PARTS, Path.is_file)
@@ -82,17 +85,17 @@ def find(data=None):
 
 
 def load(data=None, fold=0, train="unlabelled", seed=0):
-    """One fold of the faces that `find(data)` gives, as `Images` of shape (48, 48).
+    """Load one fold of the faces that `find(data)` finds, as `Images` of shape (48, 48).
 
     `train` chooses the training images: "unlabelled", the authors' choice; "train", the fold's
     training part; or "full", the fold's training and validation parts. Stand-ins have no
-    unlabelled images, so for them "unlabelled" means "train". `seed` draws their folds.
+    unlabelled images, so for them "unlabelled" means "train". Their folds depend on `seed`.
 
-    TFD's labels are the expressions 1 to 7, or 0 if unlabelled. Olivetti labels are the persons
-    0 to 39; those of other images are 0. The name is "tfd" or "olivetti" for these data sets,
-    otherwise that of the file or directory. For several folds, call `read` once and `split` for
-    each. Raises FileNotFoundError if nothing is found, ImportError if a .mat file is found
-    without SciPy, which reads it, and ValueError for any other content.
+    TFD's labels are the expressions 1 to 7, and 0 for unlabelled images. The labels of the
+    Olivetti faces are the persons 0 to 39. Other images have the label 0. The name is "tfd",
+    "olivetti", or the name of the file or directory. To load several folds, call `read` once
+    and `split` for each fold. Raises FileNotFoundError if nothing is found, ImportError if a
+    .mat file cannot be read because SciPy is missing, and ValueError for any other content.
     """
     _check_options(fold, train)
     return split(read(data, seed), fold, train)
@@ -106,7 +109,7 @@ def _check_options(fold, train):
 
 
 def read(data=None, seed=0):
-    """The file or directory that `find(data)` gives, as `Faces`. Raises what `load` raises."""
+    """All images that `find(data)` finds, as `Faces`. Raises the errors that `load` raises."""
     place = find(data)
     if place is None:
         raise FileNotFoundError(f"The Toronto Face Database was not found: {ADVICE}")
@@ -116,7 +119,7 @@ def read(data=None, seed=0):
 
 
 def split(faces, fold=0, train="unlabelled"):
-    """One fold of `Faces` as `Images`, as `load` has it. ValueError if a part has no images."""
+    """One fold of `Faces` as `Images`; see `load`. ValueError if a part has no images."""
     _check_options(fold, train)
     codes = faces.folds[:, fold]
     rows = [codes == code for code in range(4)]
@@ -135,7 +138,7 @@ def split(faces, fold=0, train="unlabelled"):
 
 
 def _read_mat(path, seed):
-    """(name, images, folds, labels) of TFD's file or that of the Olivetti faces."""
+    """(name, images, folds, labels) from the file of TFD or of the Olivetti faces."""
     with open(path, "rb") as file:
         head = file.read(520)
         max_bytes = capacity(os.fstat(file.fileno()).st_size)
@@ -156,7 +159,7 @@ def _read_mat(path, seed):
     if not set(wanted) <= set(shapes):
         found = ", ".join(f"'{escape(name, 40)}'" for name in list(shapes)[:5])
         raise ValueError(f"{path}: neither {TFD}, whose variables are images, folds and labs_ex, "
-                         f"nor {OLIVETTI}, whose is faces: "
+                         f"nor {OLIVETTI}, whose variable is faces: "
                          f"found {found or 'no array'}")
     n = next(iter(shapes[wanted[0]]), 0)
     expected = {"faces": [(64 * 64, 400)], "images": [(n, SIZE, SIZE)], "folds": [(n, FOLDS)],
@@ -187,9 +190,9 @@ def _read_mat(path, seed):
 def _unsafe_arrays(path):
     """The names of arrays that are complex, of an unknown type, or longer than their shape.
 
-    SciPy's reader can end the process at such an array, or fill the memory. In MATLAB's format
-    5 an element is a type, a size and content. An array's content begins with three elements:
-    flags, sizes, name. Raises ValueError if these are longer than any real ones.
+    Such an array can make SciPy's reader crash or fill the memory. In MATLAB's format 5, an
+    element is a type, a size and a content. The content of an array begins with three elements:
+    flags, sizes and name. Raises ValueError if these three are too long.
     """
     unsafe, elements = set(), 0
     with open(path, "rb") as file:
@@ -198,7 +201,7 @@ def _unsafe_arrays(path):
             element_type, size = struct.unpack(order + "2I", tag)
             start = file.tell()
             content = file.read(min(size, HEADER_BYTES))
-            if element_type == 15:                                      # compressed
+            if element_type == 15:                                      # a compressed element
                 content = zlib.decompressobj().decompress(content, HEADER_BYTES)[8:]
             file.seek(start + size)
             if (elements := elements + 1) > MAX_VARIABLES:
@@ -220,19 +223,19 @@ def _unsafe_arrays(path):
 
 
 def _element(order, content, offset):
-    """The element at this offset: where its content begins, its length and its type."""
+    """The element at this offset, as (offset of its content, length of its content, type)."""
     kind, length = struct.unpack_from(order + "2I", content, offset)
-    if kind >> 16:                                                      # up to four bytes, within the tag
+    if kind >> 16:                                                      # up to 4 bytes, in the tag itself
         return offset + 4, kind >> 16, kind & 0xFFFF
     return offset + 8, length, kind
 
 
 def _call_scipy(path, function, *args, **options):
-    """function(*args, **options). A damaged file raises ValueError, whatever SciPy raises."""
+    """Call function(*args, **options), and raise ValueError if the file is damaged."""
     try:
         return function(*args, **options)
     except OSError as e:
-        if e.errno:             # the disk's error; SciPy's OSError for a file that ends early has no number
+        if e.errno:             # an error of the disk; SciPy's OSError for a file cut short has no errno
             raise OSError(e.errno, e.strerror, str(path)) from e
         cause = e
     except Exception as e:      # noqa: BLE001, a damaged file can raise almost anything
@@ -241,7 +244,7 @@ def _call_scipy(path, function, *args, **options):
 
 
 def _to_bytes(path, name, array, shape, low, high):
-    """The variable as uint8, or int8 if low < 0. ValueError if not integers in [low, high]."""
+    """The variable as uint8, or int8 if low < 0. It must hold integers from low to high."""
     sound = (isinstance(array, np.ndarray) and array.shape == shape and array.size
              and array.dtype.kind in "uif" and array.min() >= low and array.max() <= high
              and (array.dtype.kind != "f" or np.all(array == np.trunc(array))))
@@ -254,9 +257,10 @@ def _to_bytes(path, name, array, shape, low, high):
 
 
 def _stand_in(name, images, people, seed, labels):
-    """(name, images, folds, labels). Prints how many images are in two parts of a fold, if any.
+    """(name, images, folds, labels) of a stand-in. Warns of images in two parts of a fold.
 
-    Folds keep people apart, but the folders of two people may hold the same image.
+    All images of a person are in one part, but the folders of two people may hold copies of one
+    image. In that case, prints how many images have such a copy.
     """
     folds, parts = _make_folds(people, seed), collections.defaultdict(set)
     digests = [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images]
@@ -269,9 +273,10 @@ def _stand_in(name, images, people, seed, labels):
 
 
 def _make_folds(people, seed):
-    """Folds (n, 5) with TFD's codes, for images of `people` (n,).
+    """Folds (n, 5) with TFD's codes, for images of the persons `people` (n,).
 
-    Each fold tests on another fifth of the people and validates on the next fifth.
+    The people are divided at random into fifths. In fold f, fifth f is for testing and the next
+    fifth for validation.
     """
     people, person = np.unique(people, return_inverse=True)
     fifth = np.random.default_rng((seed, 3)).permutation(len(people))[person] % FOLDS
@@ -287,7 +292,7 @@ def _resize(images):
 
 
 def _grey_square(picture):
-    """A Pillow image as bytes (48, 48): turned upright, grey, cut to the central square."""
+    """A Pillow image as bytes (48, 48): upright, grey, the central square only."""
     from PIL import Image, ImageOps
 
     ImageOps.exif_transpose(picture, in_place=True)
@@ -296,7 +301,7 @@ def _grey_square(picture):
 
 
 def _grey_on_white(picture):
-    """A Pillow image in grey. Transparent parts, which may hide any colour, become white."""
+    """A Pillow image in grey. Transparent parts may have any colour; they become white."""
     from PIL import Image
 
     grey = picture.convert("L")
@@ -324,14 +329,15 @@ def _visible_files(directory):
 
 
 def _kind(path):
-    """The kind of a file that is not read, for messages."""
+    """For messages: the kind of a file that is not read."""
     return "linked folders" if path.is_dir() else path.suffix.lower() or "without suffix"
 
 
 def _read_directory(directory, seed):
     """(name, images, folds, labels) of the images in a directory, at any depth.
 
-    Each folder is one person. If fewer than five folders have images, each image is one person.
+    Each folder counts as one person. If fewer than five folders have images, each image counts
+    as one person.
     """
     name, paths = escape(directory.resolve().name, 60) or "faces", sorted(_picture_paths(directory))
     others = collections.Counter(_kind(path) for path in set(_visible_files(directory)).difference(paths))
@@ -359,23 +365,23 @@ def _read_picture(path):
         try:
             with Image.open(file, formats=("PNG", "JPEG", "PPM")) as picture:   # reads the header only
                 if picture.width * picture.height > MAX_PIXELS or max(picture.size) > MAX_SIDE:
-                    raise ValueError(f"{picture.width} x {picture.height} pixels, and no more than "
-                                     f"{MAX_PIXELS:,}, and {MAX_SIDE:,} on a side, are read")
+                    raise ValueError(f"{picture.width} x {picture.height} pixels, expected at most "
+                                     f"{MAX_PIXELS:,}, and at most {MAX_SIDE:,} on a side")
                 slow = _slow_to_read(file, picture.format)
                 if slow:
                     raise ValueError(slow)
                 if picture.mode not in MODES:
                     raise ValueError("pixels of more than 8 bits, "
-                                     f"Pillow's mode {picture.mode}; save it with 8")
+                                     f"Pillow's mode {picture.mode}; save it with 8 bits")
                 return _grey_square(picture)
         except Exception as e:  # noqa: BLE001, a damaged image can raise almost anything
             reason = escape(" ".join(str(e).split()), 200) or type(e).__name__
             raise ValueError(f"{escape(path)}: not a PNG, JPEG or PGM image that can be read ({reason}); "
-                             "take it away or repair it") from e
+                             "remove or repair it") from e
 
 
 def _slow_to_read(file, form):
-    """Why a small file of this format would take minutes to unpack, or None."""
+    """The reason why this file would take minutes to unpack, or None if it would not."""
     file.seek(0)
     if form == "PPM" and file.read(2) in (b"P1", b"P2", b"P3") and os.fstat(file.fileno()).st_size > MAX_TEXT:
         return f"more than {MAX_TEXT:,} bytes of text; save it as binary PGM"
@@ -386,7 +392,7 @@ def _slow_to_read(file, form):
 
 
 def _scans(jpeg):
-    """The number of scans in a JPEG file. Each of them goes through the whole image again."""
+    """The number of scans in a JPEG file. Each scan is a pass over the whole image."""
     scans, offset = 0, 2
     while (marker := MARKER.search(jpeg, offset)) and marker[0] != b"\xff\xd9" and scans <= MAX_SCANS:
         scans += marker[0] == b"\xff\xda"

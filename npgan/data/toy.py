@@ -1,11 +1,12 @@
 """Toy distributions on a line and in the plane, to measure a GAN exactly.
 
 Each distribution is a sum of Gaussians, p(x) = sum_j w_j N(x; c_j, sd^2 I). The centres c_j are
-the modes of a mixture, or many points close together on a curve c(t). So samples, density and
-modes are known. This module only defines and draws; npgan/metrics.py judges generated samples.
+the modes of a mixture, or many points close together on a curve c(t). So the density and the
+modes are known, and samples are easy to draw. npgan/metrics.py compares generated samples with
+these distributions.
 
-`endless` gives minibatches of any array in the form that the training functions of npgan/gan.py
-take. Nothing has to be read before this module.
+`endless` yields minibatches of an array without end, as the training functions of npgan/gan.py
+need them. Read no other module before this one.
 """
 
 import itertools
@@ -18,11 +19,10 @@ from npgan.data import minibatches
 
 
 class Toy(NamedTuple):
-    """The density p(x) = sum_j weights_j N(x; centres_j, sd^2 I), with NumPy arrays.
+    """The distribution with the density p(x) = sum_j weights_j N(x; centres_j, sd^2 I).
 
-    centres (k, d) and sd have the units of x; weights (k,) have the sum 1. `modes` are the
-    centres of a mixture, None for a curve. Axes of pictures have the range extent = (low,
-    high).
+    centres (k, d) and sd are in the units of x; the weights (k,) add up to 1. `modes` are the
+    centres of a mixture, or None for a curve. Pictures show extent = (low, high).
     """
 
     name: str
@@ -33,13 +33,13 @@ class Toy(NamedTuple):
     extent: tuple
 
     def sample(self, n, seed=0):
-        """n independent samples, float32 (n, d). They depend on (n, seed) only."""
+        """n independent samples, float32 (n, d). The same (n, seed) gives the same samples."""
         rng = np.random.default_rng(seed)
         x = self.centres[rng.choice(len(self.centres), n, p=self.weights)]
         return (x + self.sd * rng.standard_normal(x.shape)).astype("float32")
 
     def density(self, x):
-        """p(x), (n,), of the rows of x (n, d). The unit is 1 / length^d."""
+        """The density p(x) (n,) at the rows of x (n, d), in units of 1 / (unit of x)^d."""
         x, d = np.asarray(x, float), self.centres.shape[1]
         p = np.zeros(len(x))
         for c, w in zip(self.centres, self.weights):
@@ -48,15 +48,16 @@ class Toy(NamedTuple):
 
 
 def mixture(name, centres, sd):
-    """A Toy whose centres are its modes, with equal weights."""
+    """A Toy whose centres are its modes. All weights are equal."""
     centres = np.asarray(centres, float).reshape(len(centres), -1)
     return Toy(name, centres, sd, np.full(len(centres), 1 / len(centres)), centres, _extent(centres, sd))
 
 
 def curve(name, c, sd, pieces=((0, 1),), n=2000):
-    """A Toy along the curve c(t), with t uniform on each piece (low, high).
+    """A Toy along the curve c(t), with t uniform on each of the intervals `pieces`.
 
-    n centres in all are so close together that their sum is the integral over t.
+    The n centres, divided equally among the pieces, are so close together that the sum over
+    them is nearly the integral over t.
     """
     each = n // len(pieces)
     t = np.concatenate([low + (np.arange(each) + .5) / each * (high - low) for low, high in pieces])
@@ -74,17 +75,17 @@ def _extent(centres, sd):
 
 
 def gaussian(mean=0., sd=1.):
-    """N(mean, sd^2)"""
+    """N(mean, sd^2)."""
     return mixture("gaussian", [mean], sd)
 
 
 def two_gaussians(distance=4., sd=.5):
-    """1/2 N(-distance/2, sd^2) + 1/2 N(distance/2, sd^2)"""
+    """1/2 N(-distance/2, sd^2) + 1/2 N(distance/2, sd^2)."""
     return mixture("mixture", [-distance / 2, distance / 2], sd)
 
 
 def uniform(low=-1.5, high=1.5, sd=.05):
-    """U(low, high) + N(0, sd^2): the edges are smooth over a length of about sd."""
+    """U(low, high) + N(0, sd^2), a box whose edges are smooth over a length of about sd."""
     return curve("uniform", lambda t: (t,), sd, ((low, high),))
 
 
@@ -97,13 +98,13 @@ def line(sd=.05):
 
 
 def ring(modes=8, radius=1., sd=.01):
-    """Modes on a circle, mode i at the angle 2 pi i / modes."""
+    """Modes on a circle of this radius, with mode i at the angle 2 pi i / modes."""
     angle = 2 * math.pi * np.arange(modes) / modes
     return mixture("ring", radius * np.stack([np.cos(angle), np.sin(angle)], axis=1), sd)
 
 
 def grid(side=5, spacing=2., sd=.05):
-    """side x side modes around 0, `spacing` apart."""
+    """side x side modes on a square grid around 0, `spacing` apart."""
     axis = spacing * (np.arange(side) - (side - 1) / 2)
     return mixture("grid", list(itertools.product(axis, axis)), sd)
 
@@ -117,7 +118,7 @@ def moons(sd=.05):
 
 
 def spiral(sd=.03, turns=1.5):
-    """Two arms with radius |t|; |t| = 1 is at the angle 2 pi `turns`."""
+    """Two opposite arms, .1 <= |t| <= 1, with the radius |t| at the angle 2 pi `turns` |t|."""
     def c(t):
         angle = 2 * math.pi * turns * np.abs(t)
         return t * np.cos(angle), t * np.sin(angle)
@@ -125,7 +126,7 @@ def spiral(sd=.03, turns=1.5):
 
 
 def swiss_roll(sd=.03):
-    """The roll of manifold learning, in section: radius t at the angle 4.5 pi t, t >= 1/3."""
+    """The cross-section of the Swiss roll of manifold learning: radius t at angle 4.5 pi t."""
     def c(t):
         return t * np.cos(4.5 * math.pi * t), t * np.sin(4.5 * math.pi * t)
     return curve("swiss-roll", c, sd, ((1 / 3, 1),))
@@ -137,7 +138,7 @@ IN_THE_PLANE = {"line": line, "ring": ring, "grid": grid, "moons": moons, "spira
 
 
 def endless(x, m, seed):
-    """Yield minibatches (m, ...) of the device array x, epoch after epoch, without end.
+    """Yield minibatches (m, ...) of the device array x, one epoch after the other, without end.
 
     Raises ValueError if x has fewer than m examples.
     """
