@@ -39,13 +39,13 @@ def pairs(draw, most=12):
 
 def exact_kl(p, q):
     """KL of exactly the numbers in p and q, with 60 digits."""
-    with decimal.localcontext(prec=60):
+    with decimal.localcontext(decimal.Context(prec=60)):
         p, q = ([decimal.Decimal(float(x)) for x in a.ravel()] for a in (p, q))
         return sum((a * (a / b).ln() for a, b in zip(p, q) if a), decimal.Decimal(0)) + sum(q) - sum(p)
 
 
 def exact_jsd(p, q):
-    with decimal.localcontext(prec=60):
+    with decimal.localcontext(decimal.Context(prec=60)):
         p, q = ([decimal.Decimal(float(x)) for x in a.ravel()] for a in (p, q))
         return sum(a * (2 * a / (a + b)).ln() / 2 for pq in zip(p, q) for a, b in (pq, pq[::-1]) if a)
 
