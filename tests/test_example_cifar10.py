@@ -275,11 +275,11 @@ def test_part_of_the_published_images_is_still_named_cifar_10(data, monkeypatch)
 @pytest.mark.parametrize("args, words", [
     (("--model", "deep"), "invalid choice: 'deep'"),
     (("--lrr", "1"), "unrecognized arguments: --lrr"),
-    (("--data", "/nonexistent"), "/nonexistent: there is no such file or directory"),
+    (("--data", "MISSING"), "missing: there is no such file or directory"),
     (("--model", "convolutional", "--resume"), "there is no"),
 ])
 def test_a_wrong_option_gets_one_clear_message_and_status_2(tmp_path, args, words):
-    done = run_here(*args, "--out", tmp_path)
+    done = run_here(*(tmp_path / "missing" if a == "MISSING" else a for a in args), "--out", tmp_path)
     assert done.returncode == 2
     assert words in done.stderr and "Traceback" not in done.stderr
 

@@ -368,13 +368,14 @@ def test_other_faces_are_scored_on_other_people_and_few_images_are_mirrored_and_
 @pytest.mark.parametrize("args, words", [
     (("--lrr", "1"), "unrecognized arguments: --lrr"),
     (("--pretrain-epochs", "0"), "--pretrain-epochs: '0' is not an integer >= 1"),
-    (("--data", "/nonexistent"), "/nonexistent: there is no such file"),
+    (("--data", "MISSING"), "missing: there is no such file"),
     ((), "Susskind"),
     (("--resume",), "pretrain/checkpoint.npz; leave --resume out"),
     (("--data", "ALBUM", "--batch-size", "20000"), "do not make one epoch"),
 ])
 def test_a_wrong_option_or_missing_file_gets_one_clear_message_and_status_2(album, tmp_path, args, words):
-    done = run_here(*(album if a == "ALBUM" else a for a in args), "--out", tmp_path)
+    places = {"ALBUM": album, "MISSING": tmp_path / "missing"}
+    done = run_here(*(places.get(a, a) for a in args), "--out", tmp_path)
     assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr
 
 

@@ -282,12 +282,13 @@ def test_a_value_that_is_not_finite_names_iteration_player_and_last_good_checkpo
     (("--preset", "big"), "invalid choice: 'big'"),
     (("--objective", "hinge"), "invalid choice: 'hinge' (choose from"),
     (("--update", "simultaneous", "--k", "2", "--data", "DATA"), "--k 2: the simultaneous update has k = 1"),
-    (("--data", "/nonexistent"), "/nonexistent"),
+    (("--data", "MISSING"), "missing: there is no such file"),
     (("--batch-size", "1000", "--data", "DATA"), "200 training examples do not make one epoch"),
     (("--resume",), "there is no"),
 ])
 def test_a_wrong_option_gets_one_clear_message_and_status_2(data, tmp_path, args, words):
-    done = run_here(*(data if a == "DATA" else a for a in args), "--out", tmp_path)
+    places = {"DATA": data, "MISSING": tmp_path / "missing"}
+    done = run_here(*(places.get(a, a) for a in args), "--out", tmp_path)
     assert done.returncode == 2
     assert words in done.stderr and "Traceback" not in done.stderr
 
