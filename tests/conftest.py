@@ -49,6 +49,22 @@ def why_no_gpu():
         backend.use("numpy")
 
 
+@pytest.fixture(scope="session")
+def empty_folder(tmp_path_factory):
+    """The current folder of all tests. It is a temporary one, so that a test cannot write into yours."""
+    folder, before = tmp_path_factory.mktemp("current"), os.getcwd()
+    os.chdir(folder)
+    yield folder
+    os.chdir(before)
+
+
+@pytest.fixture(autouse=True)
+def every_test_leaves_the_current_folder_empty(empty_folder):
+    yield
+    left = os.listdir(empty_folder)
+    assert not left, f"the test left {left} in the current folder"
+
+
 @pytest.fixture(autouse=True)
 def every_test_leaves_numpy_active():
     backend.use("numpy")
