@@ -16,8 +16,14 @@ from npgan import backend, cuda, gan, kernels, layers
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 EXTRA = ["sklearn", "sklearn.neighbors", "threadpoolctl", "torch"]
+PACKAGES = {"torch": "PyTorch", "sklearn": "scikit-learn", "threadpoolctl": "threadpoolctl"}
 RACES = ["conv", "parzen", "step", "toy"]               # these need the extra
 NUMBERS = {"ours_ms", "torch_eager_ms", "floor_ms", "floor_of_torch_ms", "ratio_eager", "ratio_floor"}
+
+
+def needs(module):
+    """Import the module, or skip the test. pytest reports all skips of this line together."""
+    return pytest.importorskip(module, reason=f"{PACKAGES[module]} is not installed")
 
 
 @pytest.fixture
@@ -70,8 +76,8 @@ def test_the_summary_is_medians_and_quartiles(script):
 
 
 def test_threads_are_pinned_within_and_given_back(script):
-    pools = pytest.importorskip("threadpoolctl", reason="threadpoolctl is not installed")
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    pools = needs("threadpoolctl")
+    torch = needs("torch")
 
     def counts():
         return [torch.get_num_threads(), *(pool["num_threads"] for pool in pools.threadpool_info())]
@@ -84,8 +90,8 @@ def test_threads_are_pinned_within_and_given_back(script):
 
 
 def test_a_race_on_toy_data_reports_its_numbers_and_the_two_gradients_agree(main, script, monkeypatch):
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    pytest.importorskip("threadpoolctl", reason="threadpoolctl is not installed")
+    torch = needs("torch")
+    needs("threadpoolctl")
     monkeypatch.setattr(script("race"), "SETTLE", 10)
     result = main("step", "--preset", "toy", "--k", 2, "--rounds", 2, "--no-compile")
     assert NUMBERS <= result.keys() and result["m"] == 64 and result["k"] == 2
@@ -100,7 +106,7 @@ def test_a_race_on_toy_data_reports_its_numbers_and_the_two_gradients_agree(main
     (layers.Maxout, "backward"), (layers.ReLU, "backward"), (layers.Linear, "gradient"),
     (layers.Dropout, "backward"), (None, "")])
 def test_a_wrong_gradient_is_caught_before_the_race(script, monkeypatch, preset, layer, wrong):
-    pytest.importorskip("torch", reason="PyTorch is not installed")
+    needs("torch")
     step = script("step")
     players, data, _ = step.ours(step.PRESETS[preset][0](), 20)
     theirs = step.Torch(players, data)
@@ -118,7 +124,7 @@ def test_a_wrong_gradient_is_caught_before_the_race(script, monkeypatch, preset,
 
 @pytest.mark.parametrize("player, function", [("D", "discriminator_gradient"), ("G", "generator_gradient")])
 def test_a_wrong_gradient_of_one_player_is_caught(script, monkeypatch, player, function):
-    pytest.importorskip("torch", reason="PyTorch is not installed")
+    needs("torch")
     step = script("step")
     players, data, _ = step.ours(step.toy(), 20)
     right = getattr(step, function)
@@ -138,8 +144,8 @@ def test_gradients_that_differ_are_no_race(script, monkeypatch):
 
 
 def test_step_compares_the_gradients_before_it_races(script, monkeypatch):
-    pytest.importorskip("torch", reason="PyTorch is not installed")
-    pytest.importorskip("threadpoolctl", reason="threadpoolctl is not installed")
+    needs("torch")
+    needs("threadpoolctl")
     step = script("step")
     monkeypatch.setattr(step, "agree", lambda *args: float("nan"))
     with pytest.raises(ValueError, match="^the gradients of npgan and PyTorch differ by nan, so a race"):
@@ -184,7 +190,7 @@ def test_the_iteration_is_recorded_where_the_user_asks_for_cuda_graphs(script, m
 
 
 def test_the_floor_of_torch_is_the_same_products(script):
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    torch = needs("torch")
     step = script("step")
     players, _, _ = step.ours(step.toy(16), 10)
     written = []
@@ -197,8 +203,8 @@ def test_the_floor_of_torch_is_the_same_products(script):
 
 
 def test_convolutions_race_and_agree(main, script, monkeypatch):
-    pytest.importorskip("torch", reason="PyTorch is not installed")
-    pytest.importorskip("threadpoolctl", reason="threadpoolctl is not installed")
+    needs("torch")
+    needs("threadpoolctl")
     monkeypatch.setattr(script("race"), "SETTLE", 1)
     result = main("conv", "--batch-size", 1, "--rounds", 2)
     assert len(result["layers"]) == 7 and max(row["difference"] for row in result["layers"]) < 1e-5
@@ -206,8 +212,8 @@ def test_convolutions_race_and_agree(main, script, monkeypatch):
 
 
 def test_parzen_races_and_agrees_with_scikit_learn(main, script, monkeypatch):
-    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
-    pytest.importorskip("threadpoolctl", reason="threadpoolctl is not installed")
+    needs("sklearn")
+    needs("threadpoolctl")
     monkeypatch.setattr(script("race"), "SETTLE", 1)
     parzen = script("parzen")
     rng = np.random.default_rng(0)
@@ -226,7 +232,7 @@ def test_a_file_of_8_gb_is_trained_on_in_flat_memory(main, script, monkeypatch):
 
 
 def test_growth_is_drawn_and_reported(main, script, monkeypatch, tmp_path):
-    pytest.importorskip("threadpoolctl", reason="threadpoolctl is not installed")
+    needs("threadpoolctl")
     monkeypatch.setattr(script("race"), "SETTLE", 1)
     monkeypatch.setattr(script("memory"), "SIZES", {"m": [2, 4], "width": [10, 20]})
     result = main("memory", "growth", "--rounds", 2, "--plot", tmp_path / "growth.png")
