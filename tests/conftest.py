@@ -51,7 +51,7 @@ def why_no_gpu():
 
 @pytest.fixture(scope="session")
 def empty_folder(tmp_path_factory):
-    """The current folder of all tests. It is a temporary one, so that a test cannot write into yours."""
+    """The current folder of all tests: a temporary one, so that no test writes into yours."""
     folder, before = tmp_path_factory.mktemp("current"), os.getcwd()
     os.chdir(folder)
     yield folder
