@@ -244,7 +244,7 @@ def test_resuming_on_other_data_of_the_same_name_is_refused(data, tmp_path):
 
 def test_insisting_on_mnist_refuses_what_is_not_mnist(data, tmp_path, monkeypatch):
     monkeypatch.setenv("NPGAN_DATA", data)
-    with pytest.raises(ValueError, match="not to MNIST but to blobs"):
+    with pytest.raises(ValueError, match='NPGAN_DATA has "blobs, shuffled", not MNIST'):
         main("--data", "mnist", "--out", tmp_path)
 
 

@@ -297,7 +297,7 @@ def test_data_that_make_no_minibatch_or_are_not_what_was_asked_for_are_refused(d
     with pytest.raises(ValueError, match=words):
         main("--data", data, "--out", tmp_path, module=module)
     monkeypatch.setenv("NPGAN_DATA", data)
-    with pytest.raises(ValueError, match="not to MNIST but to blobs"):
+    with pytest.raises(ValueError, match='NPGAN_DATA has "blobs, shuffled", not MNIST'):
         main("--data", "mnist", "--out", tmp_path)
 
 
