@@ -98,7 +98,7 @@ def main(args):
     folder, pretrained = os.path.dirname(run.out), run.path
     second = os.path.join(folder, "checkpoint.npz")
     if not (is_complete(run) and os.path.exists(second)):
-        pretrain(run, second)
+        pretrain(run)
         if run.status:
             return run.status
         args = argparse.Namespace(**vars(run.settings), out=folder, quiet=run.quiet)
@@ -119,13 +119,10 @@ def is_complete(pretraining):
     return bool(about) and about["state"]["epoch"] >= about["config"]["pretrain_epochs"]
 
 
-def pretrain(run, second):
-    """The first stage. second: the checkpoint of the second stage. If an earlier run left one,
-    it is renamed, since the second stage must begin anew.
-    """
+def pretrain(run):
+    """The first stage."""
     with run:
         run.epochs = run.settings.pretrain_epochs
-        run.outdated.append(second)
         x = run.load(load).train
         train(run, *run.preset.networks(x.shape[1], x.mean(axis=0)))
 
@@ -164,7 +161,8 @@ def load(data):
 
 
 def estimate(images, samples):
-    """(log-likelihood in nats, its standard error, the sigma of each fold)
+    """(log-likelihood in nats, its standard error, the sigma of each fold, whether one is at an
+    edge of the grid)
 
     The log-likelihood is the mean over the folds. With one fold, the standard error is over its
     test images.
@@ -172,7 +170,7 @@ def estimate(images, samples):
     folds = [metrics.parzen(samples, valid, test) for valid, test in zip(images.valid, images.test)]
     ll = np.array([fold.ll for fold in folds])
     se = float(ll.std(ddof=1) / np.sqrt(len(ll))) if len(ll) > 1 else folds[0].se
-    return float(ll.mean()), se, [fold.sigma for fold in folds]
+    return float(ll.mean()), se, [fold.sigma for fold in folds], any(fold.at_edge for fold in folds)
 
 
 def score(images, samples):
@@ -185,9 +183,9 @@ def scores(images, samples):
     """
     train = images.train[:len(images.train_labels)]                     # each image once
     n, k = min(10_000, len(train)), min(10_000, -(-len(train) // 2))
-    ll, se, sigma = estimate(images, samples)
-    real, real_se, _ = estimate(images, metrics.kmeans(train, n, 0))
-    centres, centres_se, _ = estimate(images, metrics.kmeans(train, k, 1))
+    ll, se, sigma, at_edge = estimate(images, samples)
+    real, real_se, *_ = estimate(images, metrics.kmeans(train, n, 0))
+    centres, centres_se, *_ = estimate(images, metrics.kmeans(train, k, 1))
     over = f"{len(sigma)} folds" if len(sigma) > 1 else "the test images of one fold"
     sigmas = ", ".join(f"{s:.3f}" for s in sigma)
     sentence = (f"Parzen log-likelihood: {ll:.0f} +- {se:.0f} nats over {over} (sigma {sigmas})\n"
@@ -196,9 +194,10 @@ def scores(images, samples):
     if images.name != "tfd":
         sentence += ("  These are not the Toronto Face Database: not to be compared with the paper's "
                      "2057 +- 26\n")
-    return {"parzen_ll": ll, "parzen_se": se, "parzen_sigma": sigma, "parzen_folds": len(sigma),
-            "parzen_real_data": real, "parzen_real_data_se": real_se,
-            "parzen_kmeans": centres, "parzen_kmeans_se": centres_se}, sentence
+    return {"parzen_ll": ll, "parzen_se": se, "parzen_sigma": sigma, "parzen_sigma_at_edge": at_edge,
+            "parzen_folds": len(sigma), "parzen_samples": len(samples),
+            "parzen_real_data": real, "parzen_real_data_se": real_se, "parzen_real_data_n": n,
+            "parzen_kmeans": centres, "parzen_kmeans_se": centres_se, "parzen_kmeans_n": k}, sentence
 
 
 def parser():

@@ -39,6 +39,7 @@ PAPER = {       # (minimum, learned) of D_f, mu, sigma: quoted from memory; quad
     "jeffrey": ((.5705, .5151), (1.3218, 1.2295), (1.7034, 1.8087)),
     "pearson": ((.6457, .6379), (.5737, .6157), (1.9274, 1.9031)),
 }
+FILES = "fgan.png", "tables.md", "result.json"  # what a run writes
 
 
 def parser():
@@ -150,7 +151,7 @@ def learn(job):
 
 
 def main(args):
-    out, names = options.folder(args.out), list(dict.fromkeys(args.divergence))
+    out, names = options.folder(args.out, old=FILES), list(dict.fromkeys(args.divergence))
     jobs = [(name, seed, args.iterations) for name in names for seed in range(args.seeds)]
     workers = parallel.worker_count(args.workers, jobs)
     print(f"{len(jobs)} trainings of {args.iterations} iterations, {xp.name()}, {workers} at a time")

@@ -33,6 +33,7 @@ GAMMA = .2                      # the weight of R1. Without R1, D and G circle a
 AWAY = 1.                       # before panel (a), all G(z) are moved by this distance
 POOR, ALONE, FOLLOW = 3, 400, 1     # D's steps before panel (a) and before (b), G's steps before (c)
 CELLS, QUANTILES = 400, 4000    # points of the grid of x, and of the grid of z
+FILES = "figure1.*", "convergence.png", "result.json"             # what a run writes
 
 
 def parser():
@@ -145,7 +146,7 @@ def training(line, players, examples, prior, sgd_d, sgd_g, rng, args):
 
 
 def main(args):
-    out, seed, iterations = options.folder(args.out), args.seed, args.iterations
+    out, seed, iterations = options.folder(args.out, old=FILES), args.seed, args.iterations
     data, prior = toy.ON_A_LINE[args.data](), Uniform(1.)
     # The first layers' ranges spread the bends of the tanh units over all z (G) and all x (D).
     G = Net([Linear(1, WIDTH, uniform(2), uniform(2)), Tanh(), Linear(WIDTH, WIDTH), Tanh(),

@@ -44,6 +44,7 @@ PUBLISHED = {       # ring: modes, % high quality; grid: modes, % high quality, 
     "PacGAN2": ("7.9 ± .1", "95.6", "23.8 ± .7", "91.3", ".13"),
     "PacGAN4": ("7.8 ± .1", "95.9", "24.8 ± .2", "93.6", ".04"),
 }
+FILES = "ring.*", "grid.*", "modes.*"           # what a run writes
 
 
 def parser():
@@ -98,7 +99,7 @@ def learn(settings, job):
 def main(args):
     if M % args.pack:
         raise ValueError(f"--pack {args.pack}: m = {M} is not a multiple of it; take a divisor of {M}")
-    out = options.folder(args.out)
+    out = options.folder(args.out, old=() if args.resume else FILES)
     names = [args.data] if args.data else list(SETTINGS)
     settings = {name: settings_of(name, args) for name in names}
     rows = {name: kept_rows(out, name, settings[name]) if args.resume else [] for name in names}

@@ -15,8 +15,10 @@ If a run is missing, paper.png shows the command that makes it.
 """
 
 import csv
+import glob
 import json
 import os
+import shlex
 from typing import NamedTuple
 
 import numpy as np
@@ -54,7 +56,7 @@ def parser():
         several = option == "mnist"
         runs = "the finished runs, one for each seed," if several else "the finished run"
         p.add_argument(f"--{option}", metavar="DIR", nargs="+" if several else None,
-                       help=f"{runs} on {experiment.name} (default runs/{experiment.key}-PRESET)")
+                       help=f"{runs} on {experiment.name} (default runs/{experiment.key}-PRESET-seed*)")
     options.add(p, "--out", default="runs/paper")
     return p
 
@@ -86,13 +88,18 @@ def command(option, preset):
 
 
 def finished_runs(option, asked, preset):
-    """The results in the folders `asked`, or in the default folder if that is None."""
-    folders = [asked] if isinstance(asked, str) else asked or [f"runs/{EXPERIMENTS[option].key}-{preset}"]
+    """The results in the folders `asked`. If that is None, of MNIST in the default folders of all
+    seeds, of others in the first.
+    """
+    folders = [asked] if isinstance(asked, str) else asked
+    if not folders:
+        folders = sorted(glob.glob(f"runs/{EXPERIMENTS[option].key}-{preset}-seed*"))
+        folders = folders if option == "mnist" else folders[:1]
     results = {folder: finished_run(folder, option) for folder in folders}
     for folder in folders:
         if asked and not results[folder]:
             raise ValueError(f"--{option} {folder}: there is no result.json, so the run is not finished; "
-                             f"make one with python {command(option, preset)} --out {folder}")
+                             f"make one with python {command(option, preset)} --out {shlex.quote(folder)}")
     return [results[folder] for folder in folders if results[folder]]
 
 
@@ -234,7 +241,7 @@ def parzen(path, curves):
     fig = Figure((7, 4.2), layout="constrained")
     axis = fig.subplots()
     for result, curve in curves:
-        label = f"{result['dataset']}, {result['preset']}, seed {result['seed']}"
+        label = plots.plain(f"{result['dataset']}, {result['preset']}, seed {result['seed']}")
         axis.plot(*curve.T, marker=".", label=label)
     levels = {"published, 2014": "225"}
     levels |= {what: mean([result for result, _ in curves], key) for key, what in ANCHORS.items()}

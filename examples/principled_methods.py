@@ -38,6 +38,8 @@ M, M_NEW = 100, 500             # examples in a minibatch: for the GAN, for the 
 BATCHES, MOMENTS = 10, 50       # minibatches that `look` takes, and about how often it looks
 LR_NEW = 1e-3                   # of Adam for the new D, with a LinearDecay: at a constant rate D's cost jumps
 CURVES = ("cost", "accuracy", "minimax", "non-saturating")      # what `look` returns
+FILES = ("result.json", "curves.json", "GAN.npz", "generator-*.npz", "discriminator.png", "minimax.png",
+         "nonsaturating.png")                                   # what a run writes
 
 
 def parser():
@@ -107,10 +109,11 @@ def train_gan(x, prior, args, data):
     for state in fit.fit(Players(G, D, M), xp.asarray(x), prior, sgd_d, sgd_g, state, seed=args.seed,
                          epochs=max(args.epochs), update=update, quiet=args.quiet):
         about = {"data": data, "seed": args.seed, "state": state.saved()}
-        if state.epoch in args.epochs and not state.iteration:
-            checkpoint.save(frozen(args.out, state.epoch), sgd_g, sgd_d, about)
-        checkpoint.save(path, sgd_g, sgd_d, about)
-        if state.interrupted:
+        with fit.interruptible() as signals:
+            if state.epoch in args.epochs and not state.iteration:
+                checkpoint.save(frozen(args.out, state.epoch), sgd_g, sgd_d, about)
+            checkpoint.save(path, sgd_g, sgd_d, about)
+        if state.interrupted or signals:
             raise KeyboardInterrupt
 
 
@@ -169,7 +172,8 @@ def look(players, examples, prior, rng):
 
 
 def main(args):
-    args.out, args.epochs = options.folder(args.out), sorted(set(args.epochs))
+    args.out = options.folder(args.out, old=() if args.resume else FILES)
+    args.epochs = sorted(set(args.epochs))
     name, x, unseen = load(args.data)
     if min(len(x), len(unseen)) < M:
         raise ValueError(f"--data {args.data}: {len(x)} examples to train on and {len(unseen)} to look at, "
@@ -309,7 +313,7 @@ def figure(path, title, rows, curves, sigma):
     axes[0, 0].set_title("as in the paper", fontsize=10)
     axes[0, 1].set_title(f"with noise N(0, {sigma:g}² I) on D's inputs", fontsize=10)
     axes[0, 0].legend(title="G frozen after", fontsize=8, title_fontsize=8)
-    fig.suptitle(title)
+    fig.suptitle(plots.plain(title))
     plots.save(path, fig)
 
 

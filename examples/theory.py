@@ -14,7 +14,6 @@ import math
 import os
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from npgan import backend as xp
 from npgan import theory
@@ -57,6 +56,7 @@ def proposition2(path, seed):
           f"in {STEPS} steps (-log 4 = {-math.log(4):.6f})\n  each of the last {half} steps multiplies "
           f"C(G) + log 4 by {measured:.4f}; predicted: (1 - rate/2)^2 = {predicted:.4f}")
 
+    from matplotlib.figure import Figure
     fig = Figure((11, 4.2), layout="constrained")
     left, right = fig.subplots(1, 2)
     left.bar(range(OUTCOMES), xp.asnumpy(p_data), color=".8", label="p_data")
@@ -79,6 +79,7 @@ def proposition2(path, seed):
 
 def theorems(path):
     """Draw Proposition 1, Theorem 1 and the generator's two gradients. Print a table."""
+    from matplotlib.figure import Figure
     fig = Figure((13, 4), layout="constrained")
     peak, minimum, gradients = fig.subplots(1, 3)
 

@@ -31,6 +31,7 @@ M, WIDTH = 128, 128             # examples in a minibatch, units in a hidden lay
 LR_G, LR_D = .002, .004         # the learning rates of Adam; LinearDecay lowers them in the second half
 SHOWN, ARROWS = 1000, 100       # samples in a picture, and how many of them have an arrow
 CELLS, LINES = 100, 25          # cells of the heat map and lines of the z-grid, along each axis
+FILES = "toy2d.png", "toy2d.gif", "toy2d.html", "result.json"         # what a run writes
 
 
 def parser():
@@ -83,7 +84,7 @@ class Plane:
 
 
 def main(args):
-    out, seed, iterations = options.folder(args.out), args.seed, args.iterations
+    out, seed, iterations = options.folder(args.out, old=FILES), args.seed, args.iterations
     data, prior = toy.IN_THE_PLANE[args.data](), Uniform(1.)
     x = data.sample(100_000, (seed, 1))
     scale = float(x.std())                                  # the players see x / scale

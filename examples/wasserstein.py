@@ -35,6 +35,7 @@ LR_CLIPPED = .005               # the rate of a clipped D is LR_CLIPPED c: the p
 K = 5                           # D's steps for one of G; a clipped D has the published warm-up too
 LAM_TOY = .1                    # the published weight of the gradient penalty for toy data
 LOOKS, SAMPLES = 100, 10_000    # Moments in a training; samples of G, and data, that judge each Moment
+FILES = "wasserstein.png", "result.json"        # what a run writes
 
 
 def parser():
@@ -227,7 +228,7 @@ def training(critic, data, seed, iterations):
 
 
 def main(args):
-    out, seed, iterations = options.folder(args.out), args.seed, args.iterations
+    out, seed, iterations = options.folder(args.out, old=FILES), args.seed, args.iterations
     data, lams, clips = toy.ON_A_LINE[args.data](), dict.fromkeys(args.lam), dict.fromkeys(args.clip)
     critics = [Critic(how, lam) for lam in lams for how in ("two-sided", "raised", "one-sided")]
     critics += [Critic("clip", c) for c in clips]

@@ -68,9 +68,9 @@ def started(arguments, file, **options):
     return running
 
 
-def interrupted(arguments, file, **options):
-    """The same, after Ctrl-C: its status, what it said, its errors."""
+def interrupted(arguments, file, number=signal.SIGINT, **options):
+    """The same, after Ctrl-C or another signal: its status, what it said, its errors."""
     running = started(arguments, file, **options)
-    running.send_signal(signal.SIGINT)
+    running.send_signal(number)
     out, err = running.communicate(timeout=60)
     return running.returncode, out, err

@@ -292,4 +292,4 @@ def test_help_tells_the_defaults_of_the_model_and_no_option_that_makes_no_sense_
         words = " ".join(text.split())
         assert paper in words and "parzen" not in words.lower()
         assert f"python examples/cifar10.py --model {model} --resume --out DIR" in words
-        assert f"runs/cifar10-{model}-PRESET" in "".join(text.split())
+        assert f"runs/cifar10-{model}-PRESET-seedN" in "".join(text.split())

@@ -64,7 +64,7 @@ def test_a_training_moves_g_towards_the_minimum_and_its_v_is_below_the_divergenc
 def test_a_run_writes_its_tables_picture_and_result(tmp_path, capsys):
     names = "pearson", "total-variation", "pearson"
     assert main("--divergence", *names, "--seeds", 2, "--iterations", 8, "--out", tmp_path) == 0
-    assert sorted(os.listdir(tmp_path)) == FILES
+    assert sorted(os.listdir(tmp_path)) == [".lock", *FILES]
     said, tables = capsys.readouterr().out, (tmp_path / "tables.md").read_text()
     assert "4 trainings of 8 iterations" in said and tables in said and "quoted from memory" in tables
     assert "| 0.6458 |" in tables, "the minimum by quadrature"

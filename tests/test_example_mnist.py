@@ -11,6 +11,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -33,7 +34,7 @@ run_here = functools.partial(programs.run_here, "mnist")
 FILES = ("checkpoint.npz", "curves.png", "figure2.png", "history.csv", "interpolation.png", "result.json",
          "samples.png", "training.gif")
 FIGURES = {"seconds", "seconds_per_iteration", "parzen_ll", "parzen_se", "parzen_sigma", "parzen_real_data",
-           "parzen_kmeans"}
+           "parzen_kmeans", "parzen_sigma_at_edge", "parzen_samples", "parzen_real_data_n", "parzen_kmeans_n"}
 KEYS = FIGURES | {"dataset", "preset", "backend", "dtype", "seed", "epochs", "iterations", "k", "objective",
                   "generator_loss", "average"}
 
@@ -104,7 +105,10 @@ def test_a_run_writes_every_file_and_says_what_it_did(data, tmp_path, capsys):
     assert Image.open(tmp_path / "samples.png").size[0] == 2 * (10 * 7 + 2)
     out = capsys.readouterr().out
     assert "blobs, shuffled, preset quick" in out and "Parzen log-likelihood" in out
-    assert set(os.listdir(tmp_path)) == {*FILES, "frames"}, "no temporary files are left"
+    assert set(os.listdir(tmp_path)) == {*FILES, "best.npz", "frames", ".lock"}, "no temporary files are left"
+    assert entries["parzen_samples"] == 10_000
+    assert (entries["parzen_real_data_n"], entries["parzen_kmeans_n"]) == (200, 100)
+    assert "of 200 real training images as samples" in out and "of 100 k-means centres" in out
 
 
 def test_the_whole_example_runs_on_the_stand_in_device_and_to_the_same_bits(data, tmp_path, device):
@@ -193,28 +197,104 @@ def test_a_run_killed_at_a_random_moment_resumes_to_the_same_bits(data, tmp_path
     assert same(tmp_path / "killed", tmp_path / "whole")
 
 
-def test_ctrl_c_saves_everything_says_how_to_go_on_and_exits_with_130(data, tmp_path):
-    args = command("--data", data, "--out", tmp_path, "--epochs", 10_000)
-    status, out, err = programs.interrupted(args, tmp_path / "checkpoint.npz")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_ctrl_c_saves_everything_says_how_to_go_on_and_exits_with_130(data, tmp_path, number):
+    out = tmp_path / "my runs"
+    args = command("--data", data, "--out", out, "--epochs", 10_000)
+    status, said, err = programs.interrupted(args, out / "checkpoint.npz", number)
     assert status == 130, err
-    assert "Interrupted" in out and "--resume" in out and "Traceback" not in err
-    assert npgan.load(tmp_path / "checkpoint.npz")
+    assert f"To go on: python examples/mnist.py --resume --out '{out}'\n" in said and "Traceback" not in err
+    assert npgan.load(out / "checkpoint.npz")
 
 
-def test_a_second_run_in_one_folder_keeps_the_first_ones_checkpoint(data, tmp_path, capsys):
-    kept, new = tmp_path / "checkpoint.1.npz", tmp_path / "checkpoint.npz"
-    main("--data", data, "--epochs", 1, "--out", tmp_path)
-    first = new.read_bytes()
+def test_a_run_whose_streams_are_gone_ends_with_its_results(data, tmp_path):
+    """Nobody reads its output. Its errors go to a full disk. A notebook left its backend."""
+    args = command("--data", data, "--out", tmp_path / "run", "--epochs", 1)
+    environment = {**os.environ, "MPLBACKEND": "module://of_a_notebook", "OPENBLAS_NUM_THREADS": "1"}
+    end, start = os.pipe()
+    os.close(end)
+    with open("/dev/full", "w") as full:
+        run = subprocess.run(args, stdout=start, stderr=full, env=environment)
+    os.close(start)
+    assert run.returncode == 0 and result(tmp_path / "run")["epochs"] == 1
+
+
+def test_a_picture_or_table_that_cannot_be_written_is_one_warning_and_is_made_again(
+        data, tmp_path, capsys, monkeypatch):
+    locked = {"samples.png", "history.csv", "training.gif", "best.npz"}
+
+    def replace(source, path, replace=os.replace):
+        if os.path.basename(path) in locked:
+            raise PermissionError(13, "open in another program", str(path))
+        replace(source, path)
+    monkeypatch.setattr(os, "replace", replace)
+    settings = ("--epochs", 3, "--parzen-every", 1, "--out", tmp_path)
+    assert main("--data", data, *settings, finish=True) == 0
+    said = capsys.readouterr()
+    assert said.err.count("\n") == len(locked) == said.err.count("open in another program")
+    for name in locked:
+        assert f"Warning: {tmp_path / name} could not be written" in said.err
+        assert name not in said.out.splitlines()[-1] and not (tmp_path / name).exists()
+    about, _ = checkpoint.read(tmp_path / "checkpoint.npz")
+    assert result(tmp_path)["epochs"] == about["state"]["epoch"] == 3
+    locked.clear()
+    assert main("--resume", "--out", tmp_path, finish=True) == 0
+    assert all((tmp_path / name).stat().st_size for name in FILES)
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_the_run_and_names_the_last_good_one(
+        data, tmp_path, monkeypatch):
+    def save(path, sgd_g, sgd_d, about, original=checkpoint.save):
+        if about["state"]["epoch"] == 2:
+            raise OSError(28, "No space left on device")
+        original(path, sgd_g, sgd_d, about)
+    monkeypatch.setattr(checkpoint, "save", save)
+    words = "No space.*To go on from the last checkpoint: .* --resume"
+    with pytest.raises(OSError, match=words):
+        main("--data", data, "--out", tmp_path)
+    assert checkpoint.read(tmp_path / "checkpoint.npz")[0]["state"]["epoch"] == 1
+
+
+@pytest.mark.parametrize("name", [r"a$\frac$b", os.fsdecode(b"caf\xe9")])
+def test_any_name_of_a_folder_can_stand_in_titles(data, tmp_path, name, capsys):
+    shutil.copytree(data, tmp_path / name)
+    assert main("--data", tmp_path / name, "--epochs", 1, "--out", tmp_path / "run", finish=True) == 0
+    assert (tmp_path / "run" / "curves.png").stat().st_size and "Warning" not in capsys.readouterr().err
+
+
+def test_the_epoch_that_scores_highest_is_kept_with_its_score(data, tmp_path, capsys):
+    def run(scores, *args):
+        module = example(parzen_ll=lambda images, samples: next(scores),
+                         parzen_scores=lambda images, samples: ({"parzen_ll": next(scores)}, "\n"))
+        assert programs.call(module, *args, "--out", tmp_path / "run", "--quiet") == 0
+
+    run(iter([1., 3., 2., 2.]), "--data", data, "--epochs", 3, "--parzen-every", 1)
+    main("--data", data, "--epochs", 2, "--out", tmp_path / "two")
+    entries, (about, best) = result(tmp_path / "run"), checkpoint.read(tmp_path / "run" / "best.npz")
+    assert (entries["best_epoch"], entries["best_parzen_ll"], entries["parzen_ll"]) == (2, 3., 2.)
+    assert (about["epoch"], about["parzen_ll"]) == (2, 3.) and npgan.load(tmp_path / "run" / "best.npz")
+    assert all(np.array_equal(a, best[name]) for name, a in arrays(tmp_path / "two").items())
+    run(iter([4.]), "--resume", "--parzen-every", 10, "--epochs", 4)            # the end is the best
+    entries, (about, _) = result(tmp_path / "run"), checkpoint.read(tmp_path / "run" / "best.npz")
+    assert (entries["best_epoch"], about["epoch"], about["parzen_ll"]) == (4, 4, 4.)
+
+
+def test_a_second_run_in_one_folder_moves_the_whole_first_one_aside(data, tmp_path, capsys):
+    kept, new = tmp_path / "earlier-1" / "checkpoint.npz", tmp_path / "checkpoint.npz"
+    main("--data", data, "--epochs", 2, "--out", tmp_path, finish=True)
+    first, files = new.read_bytes(), {*os.listdir(tmp_path)} - {".lock"}
     main("--data", data, "--epochs", 1, "--seed", 1, "--out", tmp_path)
-    assert kept.read_bytes() == first
-    assert "There was a run in this folder already" in capsys.readouterr().out
+    assert kept.read_bytes() == first and {*os.listdir(kept.parent)} == files
+    assert not (tmp_path / "result.json").exists() and os.listdir(tmp_path / "frames") == ["0001.png"]
+    assert f"There was a run in {tmp_path} already: it is now in {kept.parent}" in capsys.readouterr().out
     second = new.read_bytes()
     for wrong in (("--batch-size", 5000), ("--update", "simultaneous", "--k", 2)):
         with pytest.raises(ValueError):
             main("--data", data, "--out", tmp_path, *wrong)
     assert new.read_bytes() == second, "a command that is refused moves nothing"
     main("--data", data, "--epochs", 1, "--out", tmp_path)
-    assert kept.read_bytes() == first and (tmp_path / "checkpoint.2.npz").read_bytes() == second
+    assert kept.read_bytes() == first
+    assert (tmp_path / "earlier-2" / "checkpoint.npz").read_bytes() == second
 
 
 def test_a_finished_run_resumed_trains_nothing_and_says_so(data, tmp_path, capsys):
@@ -311,14 +391,14 @@ def test_an_unknown_backend_is_one_sentence_and_status_2(data, tmp_path):
 def test_help_explains_every_option_and_gives_the_defaults():
     done = run_here("--help")
     assert done.returncode == 0
-    said = " ".join(done.stdout.split())
+    said = "".join(done.stdout.split())
     for option in ("--data", "--preset", "--epochs", "--iterations", "--k", "--batch-size", "--objective",
                    "--generator-loss", "--update", "--lr", "--seed", "--out", "--resume", "--dtype"):
         assert option in said
     for action in example().parser()._actions:
-        assert " ".join(action.help.split()) in said and action.option_strings[-1] in said, action
-    assert "epochs to reach in all, also when resuming (quick: 8, paper: 250)" in said
-    assert "(default 0)" in said
+        assert "".join(action.help.split()) in said and action.option_strings[-1] in said, action
+    assert "epochstoreachinall,alsowhenresuming(quick:8,paper:250)" in said
+    assert "(default0)" in said
 
 
 def test_without_mnist_auto_says_so_and_labels_everything_as_rendered_digits(tmp_path, monkeypatch, capsys):

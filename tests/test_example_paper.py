@@ -76,7 +76,7 @@ def test_several_seeds_are_a_mean_and_its_standard_error(tmp_path):
 
 def test_default_folders_are_those_of_the_preset_and_the_page_names_what_is_missing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    a_run(tmp_path / "runs" / "cifar10-convolutional-quick", (1, 2, 3))
+    a_run(tmp_path / "runs" / "cifar10-convolutional-quick-seed0", (1, 2, 3))
     captions, captioned = [], example.plots.captioned
 
     def record(picture, caption, size):

@@ -24,7 +24,7 @@ def main(*args, pictures=True):
 
 def test_it_draws_two_pictures_and_prints_the_measured_rate_and_the_known_constants(tmp_path, capsys):
     assert main("--out", tmp_path / "new") == 0
-    assert sorted(os.listdir(tmp_path / "new")) == PICTURES
+    assert sorted(os.listdir(tmp_path / "new")) == [".lock", *PICTURES]
     for name in PICTURES:
         with Image.open(tmp_path / "new" / name) as picture:
             assert picture.width > 1000 and picture.height > 400

@@ -50,7 +50,7 @@ def test_it_writes_what_it_says(name, tmp_path, capsys, monkeypatch):
         movie = plots.movie
         monkeypatch.setattr(plots, "movie", lambda path, draw, moments: movie(path, draw, moments[::5]))
     assert main(name, tmp_path) == 0
-    assert set(os.listdir(tmp_path)) == FILES[name]
+    assert set(os.listdir(tmp_path)) == {*FILES[name], ".lock"}
     said = capsys.readouterr().out.splitlines()[-1]
     assert said.startswith(str(tmp_path)) and set(said.split(": ")[1].split()) <= FILES[name]
     for png in tmp_path.glob("*.png"):
@@ -61,6 +61,22 @@ def test_it_writes_what_it_says(name, tmp_path, capsys, monkeypatch):
         text = page.read_text()
         assert text.count("data:image/png;base64") >= 3 and 'type="range"' in text
         assert "http" not in text.replace("http://www.w3.org", "") and "fa fa-" not in text
+
+
+def test_a_picture_that_cannot_be_written_is_a_warning_and_an_earlier_run_is_kept(
+        tmp_path, capsys, monkeypatch):
+    def replace(source, path, replace=os.replace):
+        if path.endswith(("toy2d.png", "toy2d.html")):
+            raise PermissionError(13, "open in another program", path)
+        replace(source, path)
+    monkeypatch.setattr(os, "replace", replace)
+    for seed in 0, 1:
+        assert main("toy2d", tmp_path, "--seed", seed) == 0
+    said = capsys.readouterr().err
+    for file in "toy2d.png", "toy2d.html":
+        assert said.count(f"Warning: {tmp_path / file} could not be drawn ([Errno 13] open in") == 2
+    folders = tmp_path / "earlier-1", tmp_path
+    assert [read(folder / "result.json")["seed"] for folder in folders] == [0, 1]
 
 
 @pytest.mark.parametrize("name, keys", [

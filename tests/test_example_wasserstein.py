@@ -149,7 +149,7 @@ def test_a_run_writes_its_picture_and_result_and_prints_the_same_numbers(tmp_pat
     out, module = tmp_path / "new", example()
     args = "--lam", 20, 5, 20, "--clip", .3, "--iterations", 3, "--data", "uniform"
     assert main(*args, "--out", out) == 0
-    assert sorted(os.listdir(out)) == ["result.json", "wasserstein.png"]
+    assert sorted(os.listdir(out)) == [".lock", "result.json", "wasserstein.png"]
     result, said = json.loads((out / "result.json").read_text()), capsys.readouterr().out
     penalised = [f"{how}, lam = {lam}" for lam in (20, 5) for how in ("two-sided", "raised", "one-sided")]
     assert list(result["pair"]) == [*penalised, "clip, c = 0.3"]

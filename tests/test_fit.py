@@ -1,10 +1,16 @@
 """The loop around Algorithm 1: seeds, resuming, statistics, Ctrl-C, values that are not finite.
 """
 
+import argparse
+import errno
 import functools
+import io
 import os
 import signal
+import sys
+from types import SimpleNamespace
 
+import filelock
 import numpy as np
 import pytest
 
@@ -13,9 +19,9 @@ from npgan.data import minibatches
 from npgan.layers import Dropout, Linear, Maxout, ReLU, Sigmoid
 from npgan.net import Net
 from npgan.objectives import GAN
-from npgan.optim import Decay, Momentum, Ramp
+from npgan.optim import Decay, Momentum, Ramp, WarmUp
 from npgan.priors import Uniform
-from npgan.runs import checkpoint, fit, options
+from npgan.runs import checkpoint, fit, images, options
 
 
 class Game:
@@ -74,6 +80,26 @@ def test_an_out_that_is_a_file_or_has_no_name_is_one_sentence(tmp_path):
         options.folder("", make=False)
     assert options.folder(str(tmp_path / "b"), make=False) and not (tmp_path / "b").exists()
     assert options.folder(str(tmp_path / "b")) and (tmp_path / "b").is_dir()
+
+
+def test_a_folder_where_nothing_can_be_written_is_refused_by_name(tmp_path):
+    (tmp_path / "a").write_text("")
+    with pytest.raises(OSError, match="^--out .*a.b: nothing can be written there [^\n]+$"):
+        options.folder(str(tmp_path / "a" / "b"))
+    (tmp_path / "c" / ".lock").mkdir(parents=True)
+    with pytest.raises(OSError, match="^--out .*c: nothing can be written there [^\n]+$"):
+        options.folder(str(tmp_path / "c"))
+
+
+def test_a_folder_has_one_writer_at_a_time_and_a_dead_one_holds_nothing(tmp_path):
+    options.folder(str(tmp_path))
+    assert options.folder(str(tmp_path)) == str(tmp_path), "this process may write again"
+    options.held.clear()
+    with filelock.FileLock(tmp_path / ".lock"):
+        words = "^--out .*: another run writes to this folder; name another one$"
+        with pytest.raises(ValueError, match=words):
+            options.folder(str(tmp_path))
+    assert options.folder(str(tmp_path))
 
 
 @pytest.mark.parametrize("changes", [
@@ -186,21 +212,140 @@ def test_a_runaway_learning_rate_is_stopped_and_not_saved():
             assert np.isfinite(game.p.G.theta).all() and np.isfinite(game.p.D.theta).all()
 
 
-def test_an_interrupt_ends_the_run_after_a_whole_iteration(monkeypatch):
-    game, calls = Game(), []
+@pytest.fixture
+def signal_in(monkeypatch):
+    """signal_in(n, *numbers): these signals come in the n-th iteration."""
+    def signal_in(n, *numbers):
+        calls = []
 
-    def interrupting(p, z):
-        calls.append(1)
-        if len(calls) == 11:
-            os.kill(os.getpid(), signal.SIGINT)
-        gan.generator_gradient(p, z)
-    train = functools.partial(gan.train, generator_gradient=interrupting)
-    monkeypatch.setitem(fit.UPDATES, "algorithm1", train)
-    before = signal.getsignal(signal.SIGINT)
+        def interrupting(p, z):
+            calls.append(1)
+            if len(calls) == n:
+                for number in numbers:
+                    os.kill(os.getpid(), number)
+            gan.generator_gradient(p, z)
+        monkeypatch.setitem(fit.UPDATES, "algorithm1",
+                            functools.partial(gan.train, generator_gradient=interrupting))
+    return signal_in
+
+
+@pytest.mark.parametrize("numbers", [[signal.SIGINT], [signal.SIGTERM], [signal.SIGHUP, signal.SIGHUP]])
+def test_an_interrupt_ends_the_run_after_a_whole_iteration_and_another_call_goes_on(signal_in, numbers):
+    game = Game()
+    signal_in(11, *numbers)
+    before = signal.getsignal(numbers[0])
     game.fit(5)
     assert game.state.interrupted and (game.state.epoch, game.state.iteration) == (1, 3)
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(numbers[0]) is before
     assert game.sgd_g.t == game.sgd_d.t == 11
+    assert game.fit(5).bits() == Game().fit(5).bits() and not game.state.interrupted
+
+
+def test_an_interrupt_in_the_last_iteration_leaves_a_complete_run_and_ends_the_program(signal_in):
+    game, states = Game(), []
+    signal_in(16, signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        for state in game.states(2):
+            states.append((state.epoch, state.iteration, state.interrupted))
+    assert states == [(1, 0, False), (2, 0, False)]
+
+
+def test_no_handler_is_left_while_the_caller_has_its_turn_and_what_is_ignored_stays_ignored(signal_in):
+    before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    for _ in Game().states(2):
+        assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        signal_in(3, signal.SIGINT)
+        assert Game().fit(1).state.epoch == 1 and signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+def test_a_schedule_for_k_counts_the_iterations_of_the_run(signal_in):
+    k = WarmUp(2, first=5, until=3, every=10)
+    expected = [5, 5, 5, 2, 2, 2, 2, 2, 2, 2, 5, 2, 2, 2, 2, 2]
+    whole = Game().fit(2, k=k)
+    assert (whole.sgd_g.t, whole.sgd_d.t) == (16, sum(expected)) and whole.state.epoch == 2
+    parts = Game()
+    for stop in (2, 9, 11):
+        parts.fit(2, k=k, iterations=stop)
+        assert (parts.sgd_g.t, parts.sgd_d.t) == (stop, sum(expected[:stop]))
+    assert parts.fit(2, k=k).bits() == whole.bits()
+
+
+class Full(io.StringIO):
+    """A stream on a full disk."""
+
+    def write(self, text):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    flush = close = lambda self: self.write("")
+
+
+def run_program(monkeypatch, main, out, err):
+    """The status of a program whose streams are these."""
+    for name, value in (("stdout", out), ("stderr", err), ("argv", ["it.py"])):
+        monkeypatch.setattr(sys, name, value)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    with pytest.raises(SystemExit) as end:
+        options.run_program(argparse.ArgumentParser(), main)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    return end.value.code
+
+
+@pytest.mark.parametrize("stream", [Full, lambda: None, lambda: open(os.devnull)])
+def test_no_message_ends_a_program(stream, monkeypatch):
+    states = []
+
+    def main(args):
+        with fit.progress_bar(0, 2, quiet=False) as bar:
+            bar.update()
+            bar.write("text")
+            print("text", flush=True)
+        print("text", file=sys.stderr, flush=True)
+        states.append(Game().fit(2).state.epoch)
+        return 0
+    assert run_program(monkeypatch, main, stream(), stream()) == 0 and states == [2]
+
+
+def test_what_an_encoding_lacks_is_replaced(monkeypatch):
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="ascii") for _ in "ab")
+
+    def main(args):
+        print("σ \udce9")
+        raise ValueError("é")
+    assert run_program(monkeypatch, main, out, err) == 2
+    for stream in out, err:
+        stream.seek(0)
+    assert out.read() == "\\u03c3 \\udce9\n" and err.read() == "it.py: \\xe9\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_any_program_in_one_sentence(number, monkeypatch):
+    err = io.StringIO()
+    monkeypatch.setenv("MPLBACKEND", "module://of_a_notebook")
+
+    def main(args):
+        assert os.environ["MPLBACKEND"] == "agg"
+        os.kill(os.getpid(), number)
+    assert run_program(monkeypatch, main, io.StringIO(), err) == 130
+    assert err.getvalue() == "it.py: interrupted before its end\n"
+
+
+@pytest.mark.parametrize("row, one_image, words", [
+    ({"D_Gz": 1e-6, "norm_g": 1e-10}, False, "in epoch 7 G has hardly any gradient, and D rejects it"),
+    ({"D_Gz": 1e-6, "norm_g": .1}, True, "in epoch 7 G draws one image for every z, and D rejects it"),
+    ({"D_Gz": 1e-6, "norm_g": .1}, False, ""),
+    ({"D_Gz": .5, "norm_g": 1e-10}, True, "")])
+def test_a_dead_generator_is_one_warning(row, one_image, words, capsys):
+    samples = np.random.default_rng(0).random((1 if one_image else 10, 6)).repeat(10, axis=0)
+    run = SimpleNamespace(warned=False)
+    for _ in range(2):
+        images.Run.warn_if_dead(run, {"epoch": 7, **row}, samples)
+    said = capsys.readouterr().err
+    assert words in said and said.count("\n") == (1 if words else 0)
 
 
 def test_an_interrupt_after_the_last_iteration_ends_the_program_and_not_only_the_training():

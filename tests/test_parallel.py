@@ -115,7 +115,7 @@ if __name__ == "__main__":
     assert out == "[True, True, True] False\nset()\n", err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("whole_group", [True, False])
 def test_ctrl_c_and_a_request_to_terminate_are_an_interrupt_at_any_time(tmp_path, number, whole_group):
     """First while the workers start, then while they work."""

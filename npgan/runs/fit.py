@@ -7,13 +7,14 @@ caller has a turn: images.py writes a checkpoint and pictures then.
 
 import contextlib
 import dataclasses
+import itertools
 import signal
 import sys
 import threading
 import time
 
 import numpy as np
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from npgan import backend as xp
 from npgan import cuda
@@ -88,7 +89,12 @@ def fit(players, x, prior, sgd_d, sgd_g, state, *, seed, epochs, iterations=None
 
     Yields the state, always the same object, at the end of each epoch. If training stops within
     an epoch, because of `iterations` or Ctrl-C, it yields the state there too. Ctrl-C sets
-    state.interrupted; after the last iteration it raises KeyboardInterrupt instead.
+    state.interrupted. In the last iteration, it raises KeyboardInterrupt after the last yield
+    instead. Between the yields no signal handler is set. Another call with the same state goes
+    on.
+
+    k: D's steps in each iteration; a number, or a function of the iteration of the run. For a
+    function an epoch has as many iterations as for k = 1, and shows each example several times.
 
     The random streams of an epoch are functions of (seed, epoch). So a run that goes on from a
     saved state ends in the same bits as a run that never stopped.
@@ -99,50 +105,64 @@ def fit(players, x, prior, sgd_d, sgd_g, state, *, seed, epochs, iterations=None
     if iterations is not None:
         last = min(last, iterations)
     algorithm = (cuda.recorded_updates() if cuda_graphs() else UPDATES)[update]
+    state.interrupted = False                                   # an earlier call may have set it
 
-    with interruptible() as signals, progress_bar(done, last, quiet) as bar:
+    with progress_bar(done, last, quiet) as bar:
         while done < last and not state.interrupted:
             epoch, begun, left = state.epoch + 1, done, min(per_epoch - state.iteration, last - done)
             bar.set_description(f"epoch {epoch}/{epochs}")
-            rng, examples = xp.default_rng(seed, epoch), minibatches(x, players.m, seed, epoch)
-            skip(players, examples, prior, rng, state.iteration, k, update)
-
-            records = algorithm(players, examples, prior, sgd_d, sgd_g, rng, left, k)       # gan.train
-            clock = time.perf_counter()
-            for group in in_groups(silently(records), signals):
-                values = read(group, begun, f"epoch {epoch}")
-                state.add(values, time.perf_counter() - clock)
-                done += len(group)
-                V, D_x, D_Gz, *_ = values[-1]
-                bar.set_postfix_str(f"V {V:.3f}, D(x) {D_x:.3f}, D(G(z)) {D_Gz:.3f}", refresh=False)
-                bar.update(len(group))
+            rng, examples = xp.default_rng(seed, epoch), passes(x, players.m, seed, epoch)
+            k_all, k_left = counted_from(done - state.iteration, k), counted_from(done, k)
+            skip(players, examples, prior, rng, state.iteration, k_all, update)
+            records = algorithm(players, examples, prior, sgd_d, sgd_g, rng, left, k_left)      # gan.train
+            with interruptible() as signals:
                 clock = time.perf_counter()
-                if signals and done < last:
-                    state.interrupted = True
-                    break
-            check_parameters(players, f"iteration {done} (epoch {epoch})")
-            if state.iteration == per_epoch:
-                state.end_epoch(per_epoch)
+                for group in in_groups(silently(records), signals):
+                    values = read(group, begun, f"epoch {epoch}")
+                    state.add(values, time.perf_counter() - clock)
+                    done += len(group)
+                    V, D_x, D_Gz, *_ = values[-1]
+                    bar.set_postfix_str(f"V {V:.3f}, D(x) {D_x:.3f}, D(G(z)) {D_Gz:.3f}", refresh=False)
+                    bar.update(len(group))
+                    clock = time.perf_counter()
+                    if signals and done < last:
+                        state.interrupted = True
+                        break
+                check_parameters(players, f"iteration {done} (epoch {epoch})")
+                if state.iteration == per_epoch:
+                    state.end_epoch(per_epoch)
             yield state
-        if signals and not state.interrupted:
-            # Ctrl-C arrived after the last iteration. Training is complete, but the caller must
-            # not start anything else.
-            raise KeyboardInterrupt
+            if signals and not state.interrupted:
+                # Ctrl-C arrived in the last iteration. Training is complete, but the caller
+                # must not start anything else.
+                raise KeyboardInterrupt
 
 
 def iterations_per_epoch(n, m, k):
-    """An epoch shows n examples in minibatches of m, k of them in each iteration. Raises
-    ValueError if they are too few.
+    """An epoch shows n examples in minibatches of m, k of them in each iteration; of a schedule
+    k it has as many iterations as for k = 1. Raises ValueError if the examples are too few.
     """
+    k = 1 if callable(k) else k
     if n < m * k:
         raise ValueError(f"{n} training examples do not make one epoch of k = {k} minibatches of m = {m}: "
                          "lower m or k")
     return n // (m * k)
 
 
+def passes(x, m, seed, epoch):
+    """Minibatches without end: first those of the epoch, then more, for a schedule k."""
+    for n in itertools.count():
+        yield from minibatches(x, m, (seed, n) if n else seed, epoch)
+
+
+def counted_from(begun, k):
+    """The schedule k as a function of the iterations after `begun`. A number stays a number."""
+    return (lambda i: k(begun + i)) if callable(k) else k
+
+
 def progress_bar(done, last, quiet, unit="it"):
-    return tqdm(total=last, initial=done, unit=unit, disable=quiet, dynamic_ncols=True, file=sys.stderr,
-                mininterval=.5)
+    return tqdm(total=last, initial=done, unit=unit, disable=quiet or not sys.stderr, file=sys.stderr,
+                dynamic_ncols=True, mininterval=.5)
 
 
 def skip(players, examples, prior, rng, iterations, k=1, update="algorithm1"):
@@ -215,20 +235,27 @@ def check_parameters(players, where):
 
 @contextlib.contextmanager
 def interruptible():
-    """A list that receives the first Ctrl-C or request to terminate: the caller can stop after
-    a complete iteration. A second signal raises KeyboardInterrupt.
+    """A list that receives the first Ctrl-C, request to terminate, or end of the terminal: the
+    caller can stop after a complete iteration. A second Ctrl-C raises KeyboardInterrupt.
+
+    A signal that the process ignores stays ignored. A handler that Python cannot restore stays.
     """
     signals = []
     if threading.current_thread() is not threading.main_thread():       # other threads set no handlers
         yield signals
         return
 
+    hangup = getattr(signal, "SIGHUP", None)                            # not on Windows
+
     def handle(number, frame):
-        if signals:
+        if signals and number != hangup:        # a terminal that closes may send this signal twice
             raise KeyboardInterrupt
         signals.append(number)
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {}
+    for number in filter(None, (signal.SIGINT, signal.SIGTERM, hangup)):
+        if signal.getsignal(number) not in (signal.SIG_IGN, None):
+            before[number] = signal.signal(number, handle)
     try:
         yield signals
     finally:

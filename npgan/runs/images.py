@@ -4,15 +4,18 @@ Read examples/mnist.py first. It makes the players and trains them, and calls wh
 as cifar10.py and faces.py do. Nothing here trains: the loop is in fit.py, and the algorithm in
 gan.py. The folder of a run holds
 
-    after each epoch    samples.png, history.csv, checkpoint.npz, a frame of the film
+    after each epoch    checkpoint.npz, samples.png, history.csv, a frame of the film
+    when it is scored   best.npz, if no earlier epoch scored higher
     at the end          curves.png, figure2.png, interpolation.png, training.gif, result.json
 """
 
 import argparse
+import contextlib
 import csv
-import itertools
 import json
 import os
+import shlex
+import sys
 import zlib
 from dataclasses import dataclass
 from typing import Callable
@@ -23,7 +26,10 @@ from npgan import backend as xp
 from npgan import metrics
 from npgan.divergences import OBJECTIVES
 from npgan.runs import checkpoint, options, plots
-from npgan.runs.fit import UPDATES, State, iterations_per_epoch
+from npgan.runs.fit import UPDATES, State, interruptible, iterations_per_epoch
+
+FILES = ("result.json", "checkpoint.npz", "best.npz", "history.csv", "samples.png", "figure2.png",
+         "interpolation.png", "curves.png", "training.gif", "frames")
 
 
 @dataclass
@@ -103,7 +109,8 @@ def parser(description, name, presets, data, known=("auto",), model=""):
                             f"({by_preset('parzen_every')})")
     options.add(p, "--seed")
     p.add_argument("--dtype", choices=("float32", "float64"), help="default float32")
-    options.add(p, "--out", help=f"where everything goes (default {default_folder(name, model, 'PRESET')})")
+    default = default_folder(name, model, "PRESET", "N")
+    options.add(p, "--out", help=f"where everything goes (default {default})")
     options.add(p, "--resume", help="go on from checkpoint.npz in DIR, with the settings of that run")
     options.add(p, "--quiet")
     return p
@@ -113,8 +120,8 @@ def command(name, model):
     return f"python examples/{name}.py" + (f" --model {model}" if model else "")
 
 
-def default_folder(name, model, preset):
-    return f"runs/{name}-{model}-{preset}" if model else f"runs/{name}-{preset}"
+def default_folder(name, model, preset, seed):
+    return f"runs/{name}-{model}-{preset}-seed{seed}" if model else f"runs/{name}-{preset}-seed{seed}"
 
 
 # --- A run ------------------------------------------------------------------------------------
@@ -131,7 +138,8 @@ class Run:
     show        a function from what the networks see to pixels, for pictures
     status      the exit status
     where       where the run stands, for the sentence at Ctrl-C
-    outdated    checkpoints of an earlier run, which the first `save` renames
+    missing     the files that could not be written
+    folder      --out
 
     name: the example. model: the value of its option --model, if it has one
     stage: the folder in --out, if this is the first of two runs
@@ -144,11 +152,12 @@ class Run:
 
     def __init__(self, name, presets, args, prior, parzen_ll=None, scores=None, model="", stage=""):
         args = vars(args)
-        out = args.get("out", default_folder(name, model, args.get("preset", "quick")))
-        options.folder(out, make=False)
+        default = default_folder(name, model, args.get("preset", COMMON["preset"]), args.get("seed", 0))
+        out = args.get("out", default)
+        self.folder = options.folder(out, make=False)
         self.out = os.path.join(out, stage) if stage else out
         self.path = os.path.join(self.out, "checkpoint.npz")
-        self.resume_command = f"{command(name, model)} --resume --out {out}"
+        self.resume_command = f"{command(name, model)} --resume --out {shlex.quote(out)}"
         self.experiment, self.model, self.stage = f"{name}-{model}" if model else name, model, stage
         self.prior, self.parzen_ll, self.scores = prior, parzen_ll, scores
         self.show = lambda x: x
@@ -160,12 +169,15 @@ class Run:
         self.settings = argparse.Namespace(**find_settings(presets, args, self.about, self.path))
         self.preset, self.epochs = presets[self.settings.preset], self.settings.epochs
         self.quiet, self.status, self.saved = args.get("quiet", False), 0, bool(self.about)
-        self.outdated = [] if self.saved else [self.path]
+        self.missing, self.warned = set(), False
 
     def __enter__(self):
         return self
 
     def __exit__(self, kind, error, traceback):
+        options.held.clear()
+        if self.saved and kind and issubclass(kind, OSError):
+            raise OSError(f"{error}. To go on from the last checkpoint: {self.resume_command}") from error
         if kind is FloatingPointError:
             saved = f"the last good checkpoint is {self.path}"
             good = saved if self.saved else "no checkpoint was written yet"
@@ -182,7 +194,8 @@ class Run:
         Raises ValueError if the checkpoint was trained on others, or if they are too few.
         """
         settings, about = self.settings, self.about
-        self.images, self.label = load(settings.data)
+        self.images, label = load(settings.data)
+        self.label = label.encode(errors="backslashreplace").decode()       # a folder's name may be no UTF-8
         self.checksum = zlib.crc32(np.ascontiguousarray(self.images.train))
         if about and about["data"] != self.checksum:
             raise ValueError(f"--resume: {self.out} was trained on {about['label']}, and --data "
@@ -191,6 +204,9 @@ class Run:
             print(f"{self.out} was begun on {about['backend']}. On {xp.name()} the random streams are "
                   "others, and so are the bits.")
         self.per_epoch = iterations_per_epoch(len(self.images.train), settings.batch_size, settings.k)
+        if self.state.iteration >= self.per_epoch:
+            raise ValueError(f"{self.path}: not a checkpoint of a run, or a damaged one: it has iteration "
+                             f"{self.state.iteration} of an epoch of {self.per_epoch}")
         return self.images
 
     def start(self, sgd_g, sgd_d):
@@ -200,11 +216,13 @@ class Run:
         settings, self.sgd_g, self.sgd_d = self.settings, sgd_g, sgd_d
         if settings.average:
             sgd_g.average(settings.average)
-        os.makedirs(self.file("frames"), exist_ok=True)
+        files = (*FILES, self.stage) if self.stage else FILES
+        options.folder(self.folder, old=() if self.about else files)
         if self.about:
             checkpoint.restore(self.path, sgd_g, sgd_d)
         else:
             print(f"G\n{sgd_g.net}\nD\n{sgd_d.net}")
+        os.makedirs(self.file("frames"), exist_ok=True)
         objective = settings.objective if settings.objective != "gan" else ""
         parts = self.label, self.model, self.stage, f"preset {settings.preset}", objective
         self.title = ", ".join(part for part in parts if part)
@@ -218,49 +236,112 @@ class Run:
         return self.state
 
     def save(self, state):
-        """Write samples.png, history.csv and checkpoint.npz; after a complete epoch a frame of
-        the film too. Raises KeyboardInterrupt if Ctrl-C stopped the training.
+        """Write checkpoint.npz, and best.npz if this epoch scored highest; then samples.png,
+        history.csv, and after a complete epoch a frame of the film. Ctrl-C waits for the end.
+
+        Raises KeyboardInterrupt if Ctrl-C stopped the training or came meanwhile.
         """
-        epoch_is_complete, parzen_every = not state.iteration, self.settings.parzen_every
-        if epoch_is_complete and parzen_every and state.epoch % parzen_every == 0:
-            samples = self.generate(self.noise(10_000, 1))
-            state.history[-1]["parzen_ll"] = self.parzen_ll(self.images, samples)
-        samples = self.generate(self.noise(100, 0))
-        self.sheet("samples.png", samples, 10, f"{self.title}, {moment(state)}")
-        if epoch_is_complete:
-            plots.frame(self.frame(state.epoch), self.show(samples), self.images.shape, 10)
-        self.write_history(state)
-        while self.outdated:
-            keep(self.outdated.pop())
-        checkpoint.save(self.path, self.sgd_g, self.sgd_d, {
-            "experiment": self.experiment, "label": self.label, "data": self.checksum,
-            "backend": xp.name(), "config": vars(self.settings), "state": state.saved()})
-        self.saved, self.where = True, "after the last checkpoint"
-        if state.interrupted:
-            self.where = f"at {moment(state)}, and all of it is saved"
+        parzen_every = self.settings.parzen_every
+        with interruptible() as signals:
+            if not state.iteration and parzen_every and state.epoch % parzen_every == 0:
+                samples = self.generate(self.noise(10_000, 1))
+                state.history[-1]["parzen_ll"] = self.parzen_ll(self.images, samples)
+                if best(state.history) is state.history[-1]:
+                    self.save_best(state, state.history[-1]["parzen_ll"])
+            self.write_checkpoint(self.path, state)
+            self.saved, self.where = True, f"at {moment(state)}, and all of it is saved"
+            self.show_progress(state)
+        if state.interrupted or signals:
             raise KeyboardInterrupt
+        self.where = "after the last checkpoint"
+
+    def write_checkpoint(self, path, state, **entries):
+        checkpoint.save(path, self.sgd_g, self.sgd_d, {
+            "experiment": self.experiment, "label": self.label, "data": self.checksum,
+            "backend": xp.name(), "config": vars(self.settings), "state": state.saved(), **entries})
+
+    def save_best(self, state, ll):
+        with self.trying("best.npz"):
+            self.write_checkpoint(self.file("best.npz"), state, epoch=state.epoch, parzen_ll=ll)
+
+    def show_progress(self, state):
+        """Write what a user watches while the training runs."""
+        samples = self.generate(self.noise(100, 0))
+        with self.trying("samples.png"):
+            self.sheet("samples.png", samples, 10, f"{self.title}, {moment(state)}")
+        if not state.iteration:
+            with self.trying("frames"):
+                plots.frame(self.frame(state.epoch), self.show(samples), self.images.shape, 10)
+            self.warn_if_dead(state.history[-1], samples)
+        with self.trying("history.csv"):
+            self.write_history(state)
+
+    @contextlib.contextmanager
+    def trying(self, name):
+        """A context that writes a file which the run can do without. The first failure prints a
+        warning.
+        """
+        try:
+            yield
+            self.missing.discard(name)
+        except Exception as e:                      # of Pillow, matplotlib or the file system
+            if name not in self.missing:
+                reason = " ".join(str(e).split()) or type(e).__name__
+                print(f"Warning: {self.file(name)} could not be written ({reason}); the run tries again, "
+                      f"and so does {self.resume_command}", file=sys.stderr)
+            self.missing.add(name)
+
+    def warn_if_dead(self, row, samples):
+        """Warn once if G learns nothing: D rejects all samples, and they are one image or give
+        no gradient.
+        """
+        one_image = np.ptp(samples, axis=0).max() < 1e-3
+        if not self.warned and row["D_Gz"] < 1e-3 and (one_image or row["norm_g"] < 1e-8):
+            self.warned = True
+            what = "draws one image for every z" if one_image else "has hardly any gradient"
+            print(f"Warning: in epoch {row['epoch']} G {what}, and D rejects it (mean D(G(z)) "
+                  f"{row['D_Gz']:.1g}), so G learns nothing. What usually helps: begin again with another "
+                  "--seed, a smaller --lr-d, or --generator-loss non-saturating", file=sys.stderr)
 
     def finish(self, state):
-        """Write curves.png, training.gif, figure2.png, interpolation.png and result.json, and
-        print the scores.
+        """Write what save could not, curves.png, training.gif, figure2.png, interpolation.png
+        and result.json, and print the scores.
         """
         self.where = "after the training, before the last pictures and scores"
         now, history = f"{self.title}, {moment(state)}", state.history or [state.row(self.per_epoch)]
-        best = OBJECTIVES[self.settings.objective].optimal_value
-        plots.curves(self.file("curves.png"), history, now, best)
-        film = self.draw_film(state.epoch)
-        self.draw_figure2(now)
-        self.draw_interpolation(now)
+        self.show_progress(state)
+        optimal_value = OBJECTIVES[self.settings.objective].optimal_value
+        with self.trying("curves.png"):
+            plots.curves(self.file("curves.png"), history, now, optimal_value)
+        with self.trying("training.gif"):
+            self.draw_film(state.epoch)
+        with self.trying("figure2.png"):
+            self.draw_figure2(now)
+        with self.trying("interpolation.png"):
+            self.draw_interpolation(now)
         scores, sentence = {}, ""
         if self.scores:
             print("Parzen log-likelihoods, and the two anchors ...")
             scores, sentence = self.scores(self.images, self.generate(self.noise(10_000, 1)))
+            scores |= self.best_entries(state, scores["parzen_ll"])
         result = self.result(state) | scores
         checkpoint.write(self.file("result.json"), json.dumps(result, indent=1))
+        written = [name for name in FILES if name not in self.missing and os.path.isfile(self.file(name))]
         print(f"{now}: {result['iterations']} iterations in {state.seconds:.0f} s, "
               f"{1000 * result['seconds_per_iteration']:.1f} ms each\n{sentence}"
-              f"{self.out}: samples.png figure2.png interpolation.png curves.png {film}history.csv "
-              "result.json checkpoint.npz")
+              f"{self.out}: {' '.join(written)}")
+
+    def best_entries(self, state, ll):
+        """Entries of result.json: the best epoch and its score. Without scores before the end,
+        there are none. If the end is the best, best.npz is written again.
+        """
+        top = best(state.history)
+        if top is None:
+            return {}
+        if ll > top["parzen_ll"]:
+            self.save_best(state, ll)
+            top = {"epoch": state.epoch, "parzen_ll": ll}
+        return {"best_epoch": top["epoch"], "best_parzen_ll": top["parzen_ll"]}
 
     # --- Samples of G
 
@@ -299,14 +380,13 @@ class Run:
                 writer.writerows(rows)
 
     def draw_film(self, epochs):
-        """training.gif with at most 60 frames. Returns its name, or "" if there is no frame."""
+        """training.gif with at most 60 frames, if there are any."""
         frames = [epoch for epoch in range(1, epochs + 1) if os.path.exists(self.frame(epoch))]
         if not frames:
-            return ""
+            return
         chosen = [frames[round(i)] for i in np.linspace(0, len(frames) - 1, min(len(frames), 60))]
         captions = [f"{self.title}, epoch {epoch}" for epoch in chosen]
         plots.film(self.file("training.gif"), [self.frame(epoch) for epoch in chosen], captions)
-        return "training.gif "
 
     def draw_figure2(self, now):
         """Samples as in the paper's Figure 2, and the training examples nearest to some."""
@@ -369,14 +449,9 @@ def find_settings(presets, args, about, path):
     return config
 
 
-def keep(path):
-    """Rename the checkpoint of an earlier run, so that nothing overwrites it."""
-    if os.path.exists(path):
-        names = (f"{path[:-4]}.{i}.npz" for i in itertools.count(1))
-        kept = next(name for name in names if not os.path.exists(name))
-        os.replace(path, kept)
-        print(f"There was a run in this folder already: its checkpoint is now {kept} "
-              "(--resume would have gone on with it)")
+def best(history):
+    """The row with the highest score, the first of equals; None without a score."""
+    return max((row for row in history if "parzen_ll" in row), key=lambda row: row["parzen_ll"], default=None)
 
 
 def moment(state):
@@ -397,10 +472,13 @@ def parzen_scores(images, samples):
     """
     ours = metrics.parzen(samples, images.valid, images.test)
     anchors = metrics.anchors(images.train, images.valid, images.test, n=min(10_000, len(images.train)))
+    real, kmeans = anchors.real, anchors.kmeans
     entries = {"parzen_ll": ours.ll, "parzen_se": ours.se, "parzen_sigma": ours.sigma,
-               "parzen_real_data": anchors.real.ll, "parzen_kmeans": anchors.kmeans.ll}
+               "parzen_sigma_at_edge": ours.at_edge, "parzen_samples": ours.samples,
+               "parzen_real_data": real.ll, "parzen_real_data_n": real.samples,
+               "parzen_kmeans": kmeans.ll, "parzen_kmeans_n": kmeans.samples}
     sentence = (f"Parzen log-likelihood of the test set: {ours.ll:.0f} +- {ours.se:.1f} nats "
                 f"(sigma {ours.sigma:.3f})\n"
-                f"  the same of real training images as samples: {anchors.real.ll:.0f}; "
-                f"of k-means centres: {anchors.kmeans.ll:.0f}\n")
+                f"  the same of {real.samples} real training images as samples: {real.ll:.0f}; "
+                f"of {kmeans.samples} k-means centres: {kmeans.ll:.0f}\n")
     return entries, sentence

@@ -5,9 +5,15 @@ and `run_program` runs the program's main. An option of a single program stands 
 """
 
 import argparse
+import contextlib
+import glob
+import itertools
 import math
 import os
+import signal
 import sys
+
+import filelock
 
 from npgan import backend as xp
 from npgan.divergences import OBJECTIVES
@@ -90,18 +96,50 @@ def add(parser, *names, **changes):
         parser.add_argument(name, **(SHARED[name] | changes))
 
 
-def folder(out, make=True):
-    """The folder that --out names. It is made if `make`.
+held = []           # the lock of the folder that this process writes to
 
-    Raises ValueError if the name is empty and FileExistsError if it is a file.
+
+def folder(out, make=True, old=()):
+    """The folder that --out names. If `make`, it is made, and locked until this process ends or
+    asks for another folder.
+
+    old: names or patterns of the files of an earlier run. They are moved into a new folder
+    beside them. So nothing is lost, and no file of one run is read with a file of another.
+    Raises ValueError if the name is empty or another process writes there, and OSError if it is
+    a file or nothing can be written there.
     """
     if not out:
         raise ValueError('--out "": name a folder')
     if os.path.exists(out) and not os.path.isdir(out):
         raise FileExistsError(f"--out {out}: this is a file; name a folder")
     if make:
-        os.makedirs(out, exist_ok=True)
+        held.clear()
+        lock = filelock.FileLock(os.path.join(out, ".lock"), timeout=0)
+        try:
+            os.makedirs(out, exist_ok=True)
+            lock.acquire()
+        except filelock.Timeout:
+            raise ValueError(f"--out {out}: another run writes to this folder; name another one") from None
+        except OSError as e:
+            raise OSError(f"--out {out}: nothing can be written there ({e.strerror or e})") from e
+        held.append(lock)
+        set_aside(out, [path for pattern in old for path in glob.glob(pattern, root_dir=out)])
     return out
+
+
+def set_aside(folder, names):
+    """Move the files and folders of these names into the folder `earlier-N`, with a new N.
+
+    result.json goes first: without it nobody takes the rest for a finished run.
+    """
+    if not names:
+        return
+    places = (os.path.join(folder, f"earlier-{i}") for i in itertools.count(1))
+    place = next(place for place in places if not os.path.exists(place))
+    os.mkdir(place)
+    for name in sorted(names, key=lambda name: name != "result.json"):
+        os.replace(os.path.join(folder, name), os.path.join(place, name))
+    print(f"There was a run in {folder} already: it is now in {place}")
 
 
 # --- Running a program ------------------------------------------------------------------------
@@ -115,15 +153,44 @@ def cuda_graphs():
     return value == "1" and xp.compiles()
 
 
+class Telling:
+    """A text stream that drops what cannot be written. So no message ends a run."""
+
+    def __init__(self, stream):
+        self.stream = stream or open(os.devnull, "w")               # None: it was closed at the start
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+    def write(self, text):
+        with contextlib.suppress(OSError, ValueError):              # a full disk, or nobody reads
+            self.stream.write(text)
+        return len(text)
+
+    def flush(self):
+        with contextlib.suppress(OSError, ValueError):
+            self.stream.flush()
+
+    def __getattr__(self, name):
+        return getattr(self.stream, name)
+
+
 def run_program(parser, main, arrays=True):
     """Parse the command line and end the process with the exit status that main(args) returns.
 
     If main raises one of USER_ERRORS, the error's sentence goes to stderr and the status is 2.
-    At Ctrl-C the status is 130. arrays=False: the program needs no backend.
+    At Ctrl-C, a request to terminate or the end of the terminal, the status is 130.
+    arrays=False: the program needs no backend.
     """
-    args = parser.parse_args()
+    sys.stdout, sys.stderr = Telling(sys.stdout), Telling(sys.stderr)
     program = os.path.basename(sys.argv[0])
     try:
+        for name in ("SIGTERM", "SIGHUP"):                          # Windows has no SIGHUP
+            number = getattr(signal, name, signal.SIGTERM)
+            if signal.getsignal(number) is signal.SIG_DFL:          # nohup ignores SIGHUP
+                signal.signal(number, signal.default_int_handler)
+        args = parser.parse_args()
+        if not getattr(args, "live", False):
+            os.environ["MPLBACKEND"] = "agg"                        # a notebook may have left its own
         if arrays:                      # refuse a bad environment variable before anything is written
             xp.active()
             cuda_graphs()

@@ -53,8 +53,9 @@ def each(f, jobs, workers):
         return
     waiting, running = list(enumerate(jobs)), {}
     spawn, others = multiprocessing.get_context("spawn"), multiprocessing.active_children()
-    with (interruptible() as stop, tempfile.TemporaryDirectory() as folder,
-          futures.ProcessPoolExecutor(workers, spawn, initializer=prepare) as pool):
+    with environment_of_workers():                          # a pool has a process beside the workers
+        pool = futures.ProcessPoolExecutor(workers, spawn, initializer=prepare)
+    with interruptible() as stop, tempfile.TemporaryDirectory() as folder, pool:
         try:
             while waiting or running:
                 while waiting and len(running) < workers:
@@ -92,15 +93,16 @@ def write_result(f, job, path):
 
 @contextlib.contextmanager
 def environment_of_workers():
-    """Workers that start in this context compute in one thread, and Ctrl-C does not reach them.
+    """Workers that start in this context compute in one thread. Ctrl-C and the end of the
+    terminal do not reach them.
 
-    A terminal sends Ctrl-C to all its processes. `prepare` alone would come too late: a worker
-    imports the program first.
+    A terminal sends both signals to all its processes. `prepare` alone would come too late: a
+    worker imports the program first.
     """
     before = {name: os.environ.get(name) for name in ENVIRONMENT}
     os.environ.update(ENVIRONMENT)
     if hasattr(signal, "pthread_sigmask"):                  # not on Windows
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         yield
     finally:

@@ -5,7 +5,10 @@ imported when the first figure is drawn. The examples draw figures of their own 
 with `save` and `movie`. A file is replaced as a whole, so a viewer never reads half of one.
 """
 
+import contextlib
+import os
 import re
+import sys
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -56,8 +59,15 @@ def frame(path, images, shape, columns):
 
 
 def film(path, frames, captions):
-    """Write a GIF of PNG files, each with its caption."""
-    write_gif(path, [captioned(Image.open(frame), caption, 13) for frame, caption in zip(frames, captions)])
+    """Write a GIF of PNG files, each with its caption. Unreadable files are left out."""
+    pages = []
+    for frame, caption in zip(frames, captions):
+        try:
+            pages.append(captioned(Image.open(frame), caption, 13))
+        except OSError as e:
+            print(f"Warning: {path} is made without {frame} ({e})", file=sys.stderr)
+    if pages:
+        write_gif(path, pages)
 
 
 def captioned(picture, caption, size):
@@ -124,19 +134,35 @@ def curves(path, history, title, best):
         axis.set_xlabel("epoch")
         axis.legend(fontsize=8)
         axis.grid(alpha=.3)
-    fig.suptitle(title)
+    fig.suptitle(plain(title))
     save(path, fig)
 
 
+def plain(text):
+    """The text for matplotlib, which takes what stands between two $ for a formula."""
+    return text.replace("$", r"\$")
+
+
+@contextlib.contextmanager
+def attempt(path):
+    """A context that draws a picture. An error there becomes a warning, so the program goes on.
+    """
+    try:
+        yield
+    except Exception as e:                          # of matplotlib or the file system
+        reason = " ".join(str(e).split()) or type(e).__name__
+        print(f"Warning: {path} could not be drawn ({reason})", file=sys.stderr)
+
+
 def save(path, fig, dpi=110):
-    """Write a figure of matplotlib."""
-    with replacing(path) as temporary:
+    """Write a figure of matplotlib, or print a warning."""
+    with attempt(path), replacing(path) as temporary:
         fig.savefig(temporary, dpi=dpi)
 
 
 def movie(path, draw, moments, ms=120):
-    """Write PATH.gif and PATH.html, with one frame draw(fig, moment) for each moment. The page
-    has a slider and contains its pictures.
+    """Write PATH.gif and PATH.html, with one frame draw(fig, moment) for each moment, or print
+    a warning. The page has a slider and contains its pictures.
     """
     from matplotlib import rc_context
     from matplotlib.animation import HTMLWriter
@@ -145,7 +171,7 @@ def movie(path, draw, moments, ms=120):
     fig = Figure(FRAME, dpi=80)
     canvas = FigureCanvasAgg(fig)
     pages, writer = [], HTMLWriter(1000 / ms, embed_frames=True, default_mode="once")
-    with replacing(path + ".html") as temporary:
+    with attempt(path + ".html"), replacing(path + ".html") as temporary:
         with rc_context({"animation.embed_limit": 200}), writer.saving(fig, temporary, fig.dpi):
             for moment in moments:
                 draw(fig, moment)
@@ -153,7 +179,8 @@ def movie(path, draw, moments, ms=120):
                 page = Image.fromarray(np.array(canvas.buffer_rgba())[..., :3])
                 pages.append(page.quantize(64, dither=Image.Dither.NONE))
         make_self_contained(temporary)
-    write_gif(path + ".gif", pages, ms)
+    with attempt(path + ".gif"):
+        write_gif(path + ".gif", pages, ms)
 
 
 ICONS = {"minus": "&minus;", "fast-backward": "|&lt;&lt;", "step-backward": "|&lt;",
@@ -176,7 +203,13 @@ def make_self_contained(path):
 
 def window(title):
     """A figure in a window. Without a display, a sentence is printed and the result is None."""
-    import matplotlib.pyplot as plt
+    try:
+        import matplotlib.pyplot as plt
+        plt.switch_backend(plt.rcParams["backend"])
+    except (ImportError, ValueError) as e:
+        os.environ["MPLBACKEND"] = "agg"            # for the pictures
+        print(f"--live: matplotlib can open no window ({e}); the film will show the same")
+        return None
     if plt.get_backend().lower() in ("agg", "pdf", "ps", "svg", "cairo", "template"):
         print("--live: there is no display to open a window on (matplotlib's backend is "
               f"{plt.get_backend()}); the film will show the same")
