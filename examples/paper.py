@@ -88,8 +88,8 @@ def command(option, preset):
 
 
 def finished_runs(option, asked, preset):
-    """The results in the folders `asked`. If that is None, of MNIST in the default folders of all
-    seeds, of others in the first.
+    """The results in the folders `asked`. If that is None: of MNIST, in the default folders of
+    all seeds; of the others, in the first of them.
     """
     folders = [asked] if isinstance(asked, str) else asked
     if not folders:

@@ -169,14 +169,14 @@ class Run:
         self.settings = argparse.Namespace(**find_settings(presets, args, self.about, self.path))
         self.preset, self.epochs = presets[self.settings.preset], self.settings.epochs
         self.quiet, self.status, self.saved = args.get("quiet", False), 0, bool(self.about)
-        self.missing, self.warned = set(), False
+        self.missing, self.warned, self.title = set(), False, ""
 
     def __enter__(self):
         return self
 
     def __exit__(self, kind, error, traceback):
         options.held.clear()
-        if self.saved and kind and issubclass(kind, OSError):
+        if self.title and self.saved and issubclass(kind or object, OSError):       # after `start`
             raise OSError(f"{error}. To go on from the last checkpoint: {self.resume_command}") from error
         if kind is FloatingPointError:
             saved = f"the last good checkpoint is {self.path}"
