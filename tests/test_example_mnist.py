@@ -277,6 +277,8 @@ def test_the_epoch_that_scores_highest_is_kept_with_its_score(data, tmp_path, ca
     run(iter([4.]), "--resume", "--parzen-every", 10, "--epochs", 4)            # the end is the best
     entries, (about, _) = result(tmp_path / "run"), checkpoint.read(tmp_path / "run" / "best.npz")
     assert (entries["best_epoch"], about["epoch"], about["parzen_ll"]) == (4, 4, 4.)
+    run(iter([3.5, 3.5]), "--resume", "--parzen-every", 1, "--epochs", 5)
+    assert result(tmp_path / "run")["best_epoch"] == 4
 
 
 def test_a_second_run_in_one_folder_moves_the_whole_first_one_aside(data, tmp_path, capsys):

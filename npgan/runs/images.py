@@ -5,7 +5,7 @@ as cifar10.py and faces.py do. Nothing here trains: the loop is in fit.py, and t
 gan.py. The folder of a run holds
 
     after each epoch    checkpoint.npz, samples.png, history.csv, a frame of the film
-    when it is scored   best.npz, if no earlier epoch scored higher
+    if it was scored    best.npz, unless an earlier epoch scored higher
     at the end          curves.png, figure2.png, interpolation.png, training.gif, result.json
 """
 
@@ -146,8 +146,8 @@ class Run:
     parzen_ll(images, samples): the log-likelihood for the history
     scores(images, samples): entries of result.json, and a sentence
 
-    A Run is a context. In it Ctrl-C ends with a sentence and status 130, and a
-    FloatingPointError names the last good checkpoint.
+    A Run is a context. In it Ctrl-C ends with a sentence and status 130. A FloatingPointError
+    names the last good checkpoint, and an OSError names the command that goes on from there.
     """
 
     def __init__(self, name, presets, args, prior, parzen_ll=None, scores=None, model="", stage=""):
@@ -236,7 +236,7 @@ class Run:
         return self.state
 
     def save(self, state):
-        """Write checkpoint.npz, and best.npz if this epoch scored highest; then samples.png,
+        """Write best.npz if this epoch scored highest, and checkpoint.npz. Then samples.png,
         history.csv, and after a complete epoch a frame of the film. Ctrl-C waits for the end.
 
         Raises KeyboardInterrupt if Ctrl-C stopped the training or came meanwhile.
@@ -246,8 +246,7 @@ class Run:
             if not state.iteration and parzen_every and state.epoch % parzen_every == 0:
                 samples = self.generate(self.noise(10_000, 1))
                 state.history[-1]["parzen_ll"] = self.parzen_ll(self.images, samples)
-                if best(state.history) is state.history[-1]:
-                    self.save_best(state, state.history[-1]["parzen_ll"])
+                self.keep_best(state, state.history[-1]["parzen_ll"])
             self.write_checkpoint(self.path, state)
             self.saved, self.where = True, f"at {moment(state)}, and all of it is saved"
             self.show_progress(state)
@@ -260,9 +259,18 @@ class Run:
             "experiment": self.experiment, "label": self.label, "data": self.checksum,
             "backend": xp.name(), "config": vars(self.settings), "state": state.saved(), **entries})
 
-    def save_best(self, state, ll):
+    def keep_best(self, state, ll):
+        """Write best.npz, unless it has a score as high. Returns entries of result.json: the best
+        epoch and its score.
+        """
+        best, path = {"epoch": state.epoch, "parzen_ll": ll}, self.file("best.npz")
         with self.trying("best.npz"):
-            self.write_checkpoint(self.file("best.npz"), state, epoch=state.epoch, parzen_ll=ll)
+            kept = checkpoint.read(path, arrays=False)[0] if os.path.exists(path) else None
+            if kept and kept["parzen_ll"] >= ll:
+                best = {name: kept[name] for name in best}
+            else:
+                self.write_checkpoint(path, state, **best)
+        return {f"best_{name}": value for name, value in best.items()}
 
     def show_progress(self, state):
         """Write what a user watches while the training runs."""
@@ -287,8 +295,8 @@ class Run:
         except Exception as e:                      # of Pillow, matplotlib or the file system
             if name not in self.missing:
                 reason = " ".join(str(e).split()) or type(e).__name__
-                print(f"Warning: {self.file(name)} could not be written ({reason}); the run tries again, "
-                      f"and so does {self.resume_command}", file=sys.stderr)
+                print(f"Warning: {self.file(name)} could not be written ({reason}). It is tried again after "
+                      f"the next epoch, at the end, and by {self.resume_command}", file=sys.stderr)
             self.missing.add(name)
 
     def warn_if_dead(self, row, samples):
@@ -323,25 +331,14 @@ class Run:
         if self.scores:
             print("Parzen log-likelihoods, and the two anchors ...")
             scores, sentence = self.scores(self.images, self.generate(self.noise(10_000, 1)))
-            scores |= self.best_entries(state, scores["parzen_ll"])
+            if self.settings.parzen_every:
+                scores |= self.keep_best(state, scores["parzen_ll"])
         result = self.result(state) | scores
         checkpoint.write(self.file("result.json"), json.dumps(result, indent=1))
         written = [name for name in FILES if name not in self.missing and os.path.isfile(self.file(name))]
         print(f"{now}: {result['iterations']} iterations in {state.seconds:.0f} s, "
               f"{1000 * result['seconds_per_iteration']:.1f} ms each\n{sentence}"
               f"{self.out}: {' '.join(written)}")
-
-    def best_entries(self, state, ll):
-        """Entries of result.json: the best epoch and its score. Without scores before the end,
-        there are none. If the end is the best, best.npz is written again.
-        """
-        top = best(state.history)
-        if top is None:
-            return {}
-        if ll > top["parzen_ll"]:
-            self.save_best(state, ll)
-            top = {"epoch": state.epoch, "parzen_ll": ll}
-        return {"best_epoch": top["epoch"], "best_parzen_ll": top["parzen_ll"]}
 
     # --- Samples of G
 
@@ -447,11 +444,6 @@ def find_settings(presets, args, about, path):
     if config["update"] == "simultaneous" and config["k"] != 1:
         raise ValueError(f"--k {config['k']}: the simultaneous update has k = 1; add --update algorithm1")
     return config
-
-
-def best(history):
-    """The row with the highest score, the first of equals; None without a score."""
-    return max((row for row in history if "parzen_ll" in row), key=lambda row: row["parzen_ll"], default=None)
 
 
 def moment(state):
