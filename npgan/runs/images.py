@@ -260,8 +260,8 @@ class Run:
             "backend": xp.name(), "config": vars(self.settings), "state": state.saved(), **entries})
 
     def keep_best(self, state, ll):
-        """Write best.npz, unless it has a score as high. Returns entries of result.json: the best
-        epoch and its score.
+        """Write best.npz, unless it has a score as high. Returns the best epoch and its score
+        as entries of result.json.
         """
         best, path = {"epoch": state.epoch, "parzen_ll": ll}, self.file("best.npz")
         with self.trying("best.npz"):
