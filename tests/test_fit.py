@@ -102,6 +102,13 @@ def test_a_folder_has_one_writer_at_a_time_and_a_dead_one_holds_nothing(tmp_path
     assert options.folder(str(tmp_path))
 
 
+def test_a_file_system_without_locks_is_written_to(tmp_path, monkeypatch):
+    def acquire(lock):
+        raise NotImplementedError
+    monkeypatch.setattr(filelock.FileLock, "acquire", acquire)
+    assert options.folder(str(tmp_path / "a")) and (tmp_path / "a").is_dir()
+
+
 @pytest.mark.parametrize("changes", [
     {"epoch": "1"}, {"iteration": -3}, {"sums": [0.]}, {"history": "none"}, {"history": []},
     {"history": [{}]}, {"minutes": 1.}])
@@ -262,7 +269,14 @@ def test_no_handler_is_left_while_the_caller_has_its_turn_and_what_is_ignored_st
         signal.signal(signal.SIGINT, handler)
 
 
-def test_a_schedule_for_k_counts_the_iterations_of_the_run(signal_in):
+def test_a_handler_that_python_cannot_restore_stays(monkeypatch):
+    """Such as that of a program in C that embeds Python."""
+    monkeypatch.setattr(signal, "getsignal", lambda number: None)
+    monkeypatch.setattr(signal, "signal", None)
+    assert Game().fit(1).state.epoch == 1
+
+
+def test_a_schedule_for_k_counts_the_iterations_of_the_run():
     k = WarmUp(2, first=5, until=3, every=10)
     expected = [5, 5, 5, 2, 2, 2, 2, 2, 2, 2, 5, 2, 2, 2, 2, 2]
     whole = Game().fit(2, k=k)

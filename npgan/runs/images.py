@@ -309,7 +309,7 @@ class Run:
             what = "draws one image for every z" if one_image else "has hardly any gradient"
             print(f"Warning: in epoch {row['epoch']} G {what}, and D rejects it (mean D(G(z)) "
                   f"{row['D_Gz']:.1g}), so G learns nothing. What usually helps: begin again with another "
-                  "--seed, a smaller --lr-d, or --generator-loss non-saturating", file=sys.stderr)
+                  "--seed, smaller rates (--lr, --lr-d), or --generator-loss non-saturating", file=sys.stderr)
 
     def finish(self, state):
         """Write what save could not, curves.png, training.gif, figure2.png, interpolation.png

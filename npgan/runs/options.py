@@ -120,6 +120,8 @@ def folder(out, make=True, old=()):
             lock.acquire()
         except filelock.Timeout:
             raise ValueError(f"--out {out}: another run writes to this folder; name another one") from None
+        except NotImplementedError:                 # the file system has no locks
+            pass
         except OSError as e:
             raise OSError(f"--out {out}: nothing can be written there ({e.strerror or e})") from e
         held.append(lock)
