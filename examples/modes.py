@@ -12,13 +12,14 @@ judges the samples. The run writes
 import json
 import os
 import time
+import zlib
 from functools import partial
 
 import numpy as np
 
 from npgan import backend as xp
 from npgan import metrics
-from npgan.data import toy
+from npgan.data import escape, toy
 from npgan.divergences import OBJECTIVES
 from npgan.gan import Players, train
 from npgan.layers import LeakyReLU, Linear, Noise, ReLU, he
@@ -93,7 +94,8 @@ def learn(settings, job):
     z = np.random.default_rng((seed, 2)).standard_normal((SAMPLES, 2)).astype("float32")
     samples = xp.asnumpy(G(xp.asarray(z))) * np.float32(scale)
     coverage = metrics.coverage(samples, data.modes, data.sd)._asdict()
-    return {"data": name, "seed": seed, **coverage, "seconds": time.perf_counter() - begun}, samples
+    return {"data": name, "seed": seed, **coverage, "crc32": zlib.crc32(samples),
+            "seconds": time.perf_counter() - begun}, samples
 
 
 def main(args):
@@ -135,17 +137,43 @@ def kept_rows(out, name, settings):
     path = os.path.join(out, f"{name}.json")
     if not os.path.exists(path):
         return []
-    try:
-        with open(path) as f:
-            kept = json.load(f)
+    with checkpoint.reading(path, "a result of this example", "; move it away"):
+        kept = checkpoint.read_json(path)
+        checkpoint.check(kept, {"settings": lambda x: type(x) is dict, "rows": checkpoint.list_of(is_row)})
         rows, made_with = kept["rows"], kept["settings"]
-    except (ValueError, KeyError, TypeError) as e:
-        raise ValueError(f"--resume: {path} is not a result of this example, or a damaged one ({e}); "
-                         "move it away") from e
+        seeds = [row["seed"] for row in rows]
+        if seeds != sorted(set(seeds)):
+            raise ValueError(f"its seeds are {seeds}")
     if made_with != settings:
-        raise ValueError(f"--resume: {path} was made with {made_with}, not with {settings}: "
+        raise ValueError(f"--resume: {path} was made with {escape(made_with)}, not with {settings}: "
                          "give the same options, or another --out")
+    if seeds and seeds[0] == 0:
+        kept_samples(out, name, rows[0])
     return rows
+
+
+ROW = {"seed": checkpoint.natural, "modes": checkpoint.count, "high_quality": checkpoint.number,
+       "reverse_kl": lambda x: checkpoint.number(x) or x != x,      # nan if no sample is of high quality
+       "crc32": checkpoint.natural, "seconds": checkpoint.number}
+
+
+def is_row(x):
+    checkpoint.check(x, ROW)
+    return True
+
+
+def kept_samples(out, name, row):
+    """The samples of seed 0 in the folder, or None if there are none. Raises ValueError if they
+    are not the samples that the row judges.
+    """
+    path = os.path.join(out, f"{name}.npy")
+    if not os.path.exists(path):
+        return None
+    with checkpoint.reading(path, f"the samples of {name}.json", "; move it away"):
+        samples = np.load(path)
+        if samples.shape != (SAMPLES, 2) or zlib.crc32(samples) != row["crc32"]:
+            raise ValueError("they are others")
+        return samples
 
 
 def save(out, name, settings, rows, samples):
@@ -201,12 +229,13 @@ def table(rows):
 def picture(out, rows):
     """Draw modes.png, the samples of seed 0 over the data. Returns False without samples."""
     from matplotlib.figure import Figure
-    names = [name for name in rows if os.path.exists(os.path.join(out, f"{name}.npy"))]
-    if not names:
+    found = {name: kept_samples(out, name, rows[name][0]) for name in rows}
+    found = {name: samples for name, samples in found.items() if samples is not None}
+    if not found:
         return False
-    fig = Figure((5.2 * len(names), 5.4), layout="constrained")
-    for axis, name in zip(np.ravel(fig.subplots(1, len(names))), names):
-        data, samples = getattr(toy, name)(), np.load(os.path.join(out, f"{name}.npy"))
+    fig = Figure((5.2 * len(found), 5.4), layout="constrained")
+    for axis, (name, samples) in zip(np.ravel(fig.subplots(1, len(found))), found.items()):
+        data = getattr(toy, name)()
         axis.plot(*data.sample(SAMPLES, 0).T, ".", color="tab:orange", ms=2, alpha=.6, label="data")
         axis.plot(*samples.T, ".", color="tab:blue", ms=1.5, alpha=.6, label="generated")
         axis.set_title(f"{name}: {summary(rows[name][0])}", fontsize=10)

@@ -16,13 +16,13 @@ If a run is missing, paper.png shows the command that makes it.
 
 import csv
 import glob
-import json
 import os
 import shlex
 from typing import NamedTuple
 
 import numpy as np
 
+from npgan.data import escape
 from npgan.runs import checkpoint, options, plots
 
 
@@ -46,6 +46,8 @@ PUBLISHED = [("DBN", "138 ± 2", "1909 ± 66"), ("Stacked CAE", "121 ± 1.6", "2
              ("Deep GSN", "214 ± 1.1", "1890 ± 29"), ("Adversarial nets", "225 ± 2", "2057 ± 26")]
 ANCHORS = {"parzen_real_data": "real training images", "parzen_kmeans": "k-means centres"}
 MARGIN, FONT_SIZE = 16, 22      # of paper.png, in pixels
+SIDE = 4096                     # the most pixels of a run's picture in a row or column
+AGAIN = "; make it again with --resume"
 
 
 def parser():
@@ -72,9 +74,9 @@ def main(args):
     text = table(runs["mnist"], runs["faces"])
     checkpoint.write(os.path.join(out, "paper.md"), text)
     written = ["paper.png", "paper.md"]
-    curves = [(result, curve) for result in runs["mnist"] if len(curve := scored_epochs(result["folder"]))]
-    if curves:
-        parzen(os.path.join(out, "parzen.png"), curves)
+    scored = [result for result in runs["mnist"] if len(result["scored"])]
+    if scored:
+        parzen(os.path.join(out, "parzen.png"), scored)
         written.append("parzen.png")
     print(f"{text}\n{out}: {' '.join(written)}")
     return 0
@@ -103,42 +105,51 @@ def finished_runs(option, asked, preset):
     return [results[folder] for folder in folders if results[folder]]
 
 
-def finished_run(folder, option):
-    """The folder's result.json and the folder itself, or None if there is no result.json.
+RESULT = {"experiment": checkpoint.short_text, "stage": checkpoint.short_text, "dataset": checkpoint.short_text,
+          "preset": checkpoint.short_text, "update": checkpoint.short_text, "seed": checkpoint.natural,
+          "epochs": checkpoint.count, "iterations": checkpoint.count, "batch_size": checkpoint.count,
+          "average": checkpoint.count, "seconds": checkpoint.number}
+SCORES = dict.fromkeys(("parzen_ll", "parzen_se", *ANCHORS), checkpoint.number)
 
-    Raises ValueError if it is damaged, or the result of another experiment.
+
+def finished_run(folder, option):
+    """The folder's result.json with two more entries, `folder` and `scored`, the scored epochs.
+    None if there is no result.json.
+
+    Raises ValueError if a file is damaged, or of another run or experiment.
     """
     path = os.path.join(folder, "result.json")
     if not os.path.exists(path):
         return None
-    try:
-        with open(path, encoding="utf-8") as f:
-            result = json.load(f)
-        needed = ["dataset", "preset", "epochs", "seed", "batch_size", "update"]
-        if "parzen_ll" in result:
-            needed.append("parzen_se")
-        result = {**{key: result[key] for key in needed}, **result, "folder": folder}
-    except (ValueError, KeyError, TypeError) as e:
-        raise ValueError(f"{path}: not the result of an example on images, or damaged ({e!r}); "
-                         "make it again with --resume") from e
+    with checkpoint.reading(path, "the result of an example on images", AGAIN):
+        result = checkpoint.read_json(path)
+        checkpoint.check(result, RESULT | (SCORES if "parzen_ll" in result else {}))
+    result = {key: escape(value) if type(value) is str else value for key, value in result.items()}
     expected = EXPERIMENTS[option].key
     # A stage is named only in the results of the first stage of faces.py.
-    found = f"{result.get('experiment', expected)} {result.get('stage', '')}".strip()
+    found = f"{result['experiment']} {result['stage']}".strip()
     if found != expected:
         raise ValueError(f"--{option} {folder}: this is a run of {found}, not of {expected}")
-    return result
+    return {**result, "folder": folder, "scored": scored_epochs(folder, result)}
 
 
-def scored_epochs(folder):
-    """(epoch, nats) of each scored epoch in the folder's history.csv, as an array (n, 2)."""
+def scored_epochs(folder, result):
+    """(epoch, nats) of each scored epoch in the folder's history.csv, as an array (n, 2).
+
+    Raises ValueError if the history is not that of the result. No two runs take the same
+    seconds.
+    """
     path = os.path.join(folder, "history.csv")
-    try:
+    with checkpoint.reading(path, "the history of the run of result.json", AGAIN):
         with open(path, newline="", encoding="utf-8") as f:
-            rows = [row for row in csv.DictReader(f) if row["parzen_ll"]]
-            return np.array([(row["epoch"], row["parzen_ll"]) for row in rows], float)
-    except (OSError, KeyError, ValueError) as e:
-        raise ValueError(f"{path}: not a run's history, or damaged ({e!r}); "
-                         "make it again with --resume") from e
+            rows = list(csv.DictReader(f))
+        moments = {(row["iterations"], row["seconds"]) for row in rows}
+        if (str(result["iterations"]), str(result["seconds"])) not in moments:
+            raise ValueError(f"it has no row of {result['iterations']} iterations in {result['seconds']} s")
+        scored = np.array([(row["epoch"], row["parzen_ll"]) for row in rows if row["parzen_ll"]], float)
+        if not np.isfinite(scored).all():
+            raise ValueError("a score is not finite")
+        return scored
 
 
 # --- The page --------------------------------------------------------------------------------
@@ -159,11 +170,11 @@ def panel(label, option, runs, file, preset):
         missing = f"{label} {name}: no finished run; python {command(option, preset)}"
         return plots.captioned(Image.new("RGB", (420, 60)), missing, FONT_SIZE)
     path = os.path.join(runs[option][0]["folder"], file)
-    try:
-        with Image.open(path) as picture:
-            return plots.captioned(picture.convert("RGB"), f"{label} {name}", FONT_SIZE)
-    except OSError as e:
-        raise OSError(f"{path}: the run's picture cannot be read ({e}); make it again with --resume") from e
+    with checkpoint.reading(path, "the run's picture", AGAIN), Image.open(path) as picture:
+        if max(picture.size) > SIDE:
+            raise ValueError(f"it has {picture.width} x {picture.height} pixels")
+        picture = picture.convert("RGB")
+    return plots.captioned(picture, f"{label} {name}", FONT_SIZE)
 
 
 def in_rows(rows):
@@ -225,7 +236,7 @@ def settings(result):
     """One line of Markdown: a run's settings and its score."""
     text = (f"* {result['dataset']}, preset {result['preset']}, seed {result['seed']}: "
             f"{result['epochs']} epochs, m = {result['batch_size']}, {result['update']} update")
-    if result.get("average"):
+    if result["average"]:
         text += f", G averaged over about {result['average']} iterations"
     if "parzen_ll" in result:
         text += f", {result['parzen_ll']:.1f} ± {two_digits(result['parzen_se'])} nats"
@@ -235,16 +246,16 @@ def settings(result):
 # --- The curve -------------------------------------------------------------------------------
 
 
-def parzen(path, curves):
-    """Draw nats against epochs. `curves` holds the result and the scored epochs of each run."""
+def parzen(path, results):
+    """Draw nats against epochs, one line for each run."""
     from matplotlib.figure import Figure
     fig = Figure((7, 4.2), layout="constrained")
     axis = fig.subplots()
-    for result, curve in curves:
+    for result in results:
         label = plots.plain(f"{result['dataset']}, {result['preset']}, seed {result['seed']}")
-        axis.plot(*curve.T, marker=".", label=label)
+        axis.plot(*result["scored"].T, marker=".", label=label)
     levels = {"published, 2014": "225"}
-    levels |= {what: mean([result for result, _ in curves], key) for key, what in ANCHORS.items()}
+    levels |= {what: mean(results, key) for key, what in ANCHORS.items()}
     for (what, nats), style in zip(levels.items(), (":", "--", "-.")):
         if nats:
             axis.axhline(float(nats), color="k", ls=style, lw=1, label=f"{what}: {nats}")

@@ -98,7 +98,7 @@ def train_gan(x, prior, args, data):
     path, state = os.path.join(args.out, "GAN.npz"), fit.State()
     if args.resume and os.path.exists(path):
         check(path, data, args.seed)
-        state = fit.State.of(path, checkpoint.restore(path, sgd_g, sgd_d)["state"])
+        state = fit.State.of(path, checkpoint.restore(path, sgd_g, sgd_d).get("state"))
         for n in args.epochs:
             if n <= state.epoch and not os.path.exists(frozen(args.out, n)):
                 raise ValueError(f"--epochs {n}: the GAN in {args.out} is at epoch {state.epoch} already, "
@@ -138,14 +138,19 @@ def train_new_discriminator(players, x, unseen, prior, seed, iterations):
     sgd_d = Adam(players.D, LinearDecay(LR_NEW, iterations))
     rng, rng_look = xp.default_rng(seed, 1), xp.default_rng(seed, 2)
     examples, unseen = toy.endless(x, players.m, seed), toy.endless(unseen, players.m, seed)
-    moments = {0, *np.geomspace(1, iterations, MOMENTS).round().astype(int).tolist()}
+    looked_at = moments(iterations)
     for i in range(iterations + 1):
-        if i in moments:
+        if i in looked_at:
             yield i, look(players, unseen, prior, rng_look)
         z = sample_noise(players, prior, rng)
         players.draw_masks_d(rng)
         discriminator_gradient(players, next(examples), z)
         sgd_d.ascend()
+
+
+def moments(iterations):
+    """The iterations of the new D at which `look` looks."""
+    return sorted({0, *np.geomspace(1, iterations, MOMENTS).round().astype(int).tolist()})
 
 
 def look(players, examples, prior, rng):
@@ -208,8 +213,8 @@ def run(args, name, x, unseen):
             G, _ = checkpoint.load(frozen(args.out, n))
             D = discriminator(x.shape[1], (args.seed, 2), [Noise(sigma)] if sigma else [])
             training = train_new_discriminator(Players(G, D, m), x, unseen, prior, args.seed, iterations)
-            moments, values = watched(training, f"G of epoch {n}, noise {sigma:g}", bar)
-            curves[n, sigma] = {**settings, "epochs": n, "noise": sigma, "iteration": moments,
+            values = watched(training, f"G of epoch {n}, noise {sigma:g}", bar)
+            curves[n, sigma] = {**settings, "epochs": n, "noise": sigma, "iteration": moments(iterations),
                                 **{what: values[:, :, i].tolist() for i, what in enumerate(CURVES)}}
             checkpoint.write(path, json.dumps(list(curves.values())))
     finish(args.out, name, [curves[key] for key in wanted], args.noise, {
@@ -218,30 +223,39 @@ def run(args, name, x, unseen):
 
 
 def watched(training, what, bar):
-    """All iterations that `training` yields, and all its values (moments, BATCHES, 4).
+    """All values that `training` yields, (moments, BATCHES, 4).
 
     Raises FloatingPointError if a value is not finite.
     """
-    begun, moments, seen = bar.n, [], []
+    begun, seen = bar.n, []
     for i, values in fit.silently(training):
-        moments.append(i)
         seen.append(xp.asnumpy(values).astype(float))
         if not np.isfinite(seen[-1]).all():
             raise FloatingPointError(f"{what}: the new D's iteration {i} is not finite; take another --seed")
         bar.update(begun + i - bar.n)
-    return moments, np.array(seen)
+    return np.array(seen)
 
 
 def kept_curves(path, settings):
     """The curves in the file that have these settings: {(epochs, noise): curve}."""
     if not os.path.exists(path):
         return {}
-    try:
-        with open(path) as f:
-            return {(c["epochs"], c["noise"]): c for c in json.load(f) if settings.items() <= c.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as e:
-        raise ValueError(f"--resume: {path} is not a result of this example, or a damaged one ({e}); "
-                         "move it away") from e
+    with checkpoint.reading(path, "a result of this example", "; move it away"):
+        kept = checkpoint.read_json(path)
+        checkpoint.check({"curves": kept}, {"curves": checkpoint.list_of(is_curve)})
+        return {(c["epochs"], c["noise"]): c for c in kept if settings.items() <= c.items()}
+
+
+CURVE = {"data": checkpoint.natural, "seed": checkpoint.natural, "iterations": checkpoint.positive_count,
+         "batch_size": checkpoint.count, "epochs": checkpoint.positive_count, "noise": checkpoint.number,
+         "iteration": checkpoint.list_of(checkpoint.count),
+         **dict.fromkeys(CURVES, checkpoint.list_of(checkpoint.list_of(checkpoint.number)))}
+
+
+def is_curve(x):
+    checkpoint.check(x, CURVE)
+    shapes = {np.shape(x[what]) for what in CURVES}
+    return x["iteration"] == moments(x["iterations"]) and shapes == {(len(x["iteration"]), BATCHES)}
 
 
 # --- Results ----------------------------------------------------------------------------------

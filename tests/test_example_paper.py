@@ -16,15 +16,16 @@ COLOURS = {"mnist": (200, 10, 10), "faces": (10, 200, 10),
            "fully-connected": (10, 10, 200), "convolutional": (200, 200, 10)}
 
 
-def a_run(folder, colour, seed=0, ll=None, scored=()):
+def a_run(folder, colour, seed=0, ll=None, scored=(), experiment="mnist"):
     folder.mkdir(parents=True)
-    result = {"dataset": "MNIST", "preset": "paper", "epochs": 3, "seed": seed, "batch_size": 100,
-              "update": "simultaneous", "average": 500 if seed == 1 else 0}
+    result = {"experiment": experiment, "stage": "", "dataset": "MNIST", "preset": "paper", "epochs": 3,
+              "seed": seed, "batch_size": 100, "update": "simultaneous", "average": 500 if seed == 1 else 0,
+              "iterations": 3, "seconds": .3}
     if ll is not None:
         result |= {"parzen_ll": ll, "parzen_se": 1.25, "parzen_real_data": 244.4, "parzen_kmeans": 335.1}
     (folder / "result.json").write_text(json.dumps(result))
-    rows = [f"{epoch},{dict(scored).get(epoch, '')}" for epoch in range(1, 4)]
-    (folder / "history.csv").write_text("\n".join(["epoch,parzen_ll", *rows]) + "\n")
+    rows = [f"{epoch},{epoch},{epoch / 10},{dict(scored).get(epoch, '')}" for epoch in range(1, 4)]
+    (folder / "history.csv").write_text("\n".join(["epoch,iterations,seconds,parzen_ll", *rows]) + "\n")
     for i, name in enumerate(("figure2.png", "interpolation.png")):
         Image.new("RGB", (300 + 100 * i, 200), tuple(c + i for c in colour)).save(folder / name)
     return str(folder)
@@ -42,7 +43,8 @@ def colours(path):
 def test_the_page_holds_all_sheets_and_the_table_both_published_and_measured_numbers(tmp_path, capsys):
     ll = {"mnist": 152.46, "faces": 2000.4}
     folders = {option.replace("-", "_"): a_run(tmp_path / option, colour, ll=ll.get(option),
-                                               scored=[(3, 152.4)] if option == "mnist" else ())
+                                               scored=[(3, 152.4)] if option == "mnist" else (),
+                                               experiment=example.EXPERIMENTS[option].key)
                for option, colour in COLOURS.items()}
     assert main(tmp_path / "page", **{**folders, "mnist": [folders["mnist"]]}) == 0
     seen = colours(tmp_path / "page" / "paper.png")
@@ -76,7 +78,8 @@ def test_several_seeds_are_a_mean_and_its_standard_error(tmp_path):
 
 def test_default_folders_are_those_of_the_preset_and_the_page_names_what_is_missing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    a_run(tmp_path / "runs" / "cifar10-convolutional-quick-seed0", (1, 2, 3))
+    a_run(tmp_path / "runs" / "cifar10-convolutional-quick-seed0", (1, 2, 3),
+          experiment="cifar10-convolutional")
     captions, captioned = [], example.plots.captioned
 
     def record(picture, caption, size):
@@ -97,11 +100,12 @@ def test_default_folders_are_those_of_the_preset_and_the_page_names_what_is_miss
     ("result.json", "{", "result.json: not the result"),
     ("result.json", "[1]", "result.json: not the result"),
     ("result.json", '{"seed": 0}', "result.json: not the result"),
-    ("history.csv", "a,b\n1,2\n", "history.csv: not a run's history"),
-    ("history.csv", "epoch,parzen_ll\n1,x\n", "history.csv: not a run's history"),
-    ("history.csv", None, "history.csv: not a run's history"),
-    ("figure2.png", "no picture", "figure2.png: the run's"),
-    ("interpolation.png", None, "interpolation.png: the run's")])
+    ("history.csv", "a,b\n1,2\n", "history.csv: not the history of the run"),
+    ("history.csv", "epoch,iterations,seconds,parzen_ll\n3,3,0.3,x\n", "history.csv: not the history"),
+    ("history.csv", "epoch,iterations,seconds,parzen_ll\n3,3,0.4,1\n", "no row of 3 iterations in 0.3 s"),
+    ("history.csv", None, "history.csv: No such file or directory"),
+    ("figure2.png", "no picture", "figure2.png: not the run's picture"),
+    ("interpolation.png", None, "interpolation.png: No such file or directory")])
 def test_a_damaged_run_is_named_with_what_to_do(tmp_path, file, content, message):
     folder = a_run(tmp_path / "run", (9, 9, 9), ll=1.)
     (tmp_path / "run" / file).unlink()

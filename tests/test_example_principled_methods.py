@@ -261,7 +261,7 @@ def test_what_was_made_on_other_data_or_another_seed_is_not_gone_on_with(data, t
     with pytest.raises(ValueError, match="generator-2.npz was made on other data or with another --seed"):
         main(*args, "--seed", 1, "--epochs", 2, 3, module=module)
     (tmp_path / "curves.json").write_text('[{"epochs": 2}]x')
-    with pytest.raises(ValueError, match="curves.json is not a result of this example, or a damaged one"):
+    with pytest.raises(ValueError, match="curves.json: not a result of this example, or a damaged one"):
         main(*args, "--seed", 1, "--epochs", 3, module=module)
     sgd = [Momentum(Net([Linear(2, 2)]), .1), Momentum(Net([Linear(2, 1)]), .1)]
     checkpoint.save(tmp_path / "GAN.npz", *sgd, {})

@@ -4,20 +4,30 @@ Read net.py and optim.py first. Arrays have names such as G.0.W (a parameter), G
 (momentum) and G.mean.0.W (the mean of the iterates). The entry `about` is a JSON text: the
 layers of both networks, the number of updates, and what the caller adds. Nothing is pickled, so
 no file can run code. A file is replaced as a whole: a crash leaves the old one.
+
+Files of other people may hold anything. So this module also has what every reader needs:
+`reading` names the file in each error, and `check` looks at names and types.
 """
 
 import contextlib
 import json
+import math
 import os
+import reprlib
+import secrets
+import zipfile
 
 import numpy as np
 
 from npgan import backend as xp
 from npgan import conv
 from npgan import layers as layer_types
+from npgan.data import escape
 from npgan.net import Net, size
 
 FORMAT = "npgan checkpoint 1"
+MEMBERS, DEPTH = 10_000, 1000       # the most arrays in a file, and the most layers of a network
+LARGEST = 1 << 24                   # the most numbers that a layer may make of one example
 LAYERS = {name: kind for name, kind in (vars(layer_types) | vars(conv)).items()
           if isinstance(kind, type) and name not in ("Layer", "Affine", "Elementwise")}
 
@@ -29,21 +39,114 @@ LAYERS = {name: kind for name, kind in (vars(layer_types) | vars(conv)).items()
 def replacing(path):
     """A temporary path to write to. At the end it replaces `path`; after an error it is
     removed.
+
+    Nobody can guess the temporary name, and it is a new file, never a link. The bytes are on
+    the disk before the file gets its name. An OSError names `path`.
     """
     directory, name = os.path.split(path)
-    temporary = os.path.join(directory, ".new-" + name)         # keeps the ending, which tells the format
+    ending = os.path.splitext(name)[1]                          # tells the writers the format
+    temporary = os.path.join(directory, f".new-{secrets.token_hex(8)}{ending}")
     try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
+        try:
+            open(temporary, "x").close()
+            yield temporary
+            with open(temporary, "rb+") as f:
+                os.fsync(f.fileno())
+            os.replace(temporary, path)
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+    except OSError as e:
+        kept = "; the old file is kept" if os.path.exists(path) else ""
+        raise OSError(f"{path}: cannot be written ({e.strerror or e}){kept}") from e
 
 
 def write(path, text):
     """Write a text file."""
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as f:
         f.write(text)
+
+
+# --- Files that are not believed --------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def reading(path, what="a checkpoint of npgan", advice=""):
+    """Turn every error in the block into a ValueError that names the file. A file that cannot
+    be opened is an OSError as ever.
+
+    what: what the file should be     advice: the end of the sentence
+    """
+    try:
+        yield
+    except Exception as e:                          # a damaged file can end in almost any error
+        if isinstance(e, OSError) and e.filename is not None:
+            raise type(e)(f"{path}: {e.strerror}{advice}") from e
+        reason = str(e) if type(e) is ValueError else f"{type(e).__name__}: {e}"
+        raise ValueError(f"{path}: not {what}, or a damaged one ({escape(reason, 300)}){advice}") from e
+
+
+def read_json(path):
+    """What a JSON file holds. Call it in `reading`, and `check` the result."""
+    with open(path, encoding="utf-8") as f:
+        return json.load(f)
+
+
+def check(value, kinds, where=""):
+    """Raise ValueError unless `value` is a dictionary whose entries are of these kinds. More
+    entries are allowed.
+
+    kinds: {name: function that says whether it accepts the entry}
+    where: the place of the dictionary in its file, for the message
+    """
+    if type(value) is not dict:
+        raise ValueError(f"{where or 'it'} is no dictionary")
+    for name, accepts in kinds.items():
+        if name not in value:
+            raise ValueError(f"{where}{name} is missing")
+        if not accepts(value[name]):
+            raise ValueError(f"{where}{name} is {escape(reprlib.repr(value[name]))}")
+
+
+def natural(x):
+    """Whether x is an integer >= 0. bool is no integer."""
+    return type(x) is int and x >= 0
+
+
+def count(x):
+    """Whether x is an integer >= 0 that a float has without rounding."""
+    return natural(x) and x < 1 << 53
+
+
+def positive_count(x):
+    return count(x) and x > 0
+
+
+def number(x):
+    """Whether x is a finite number."""
+    return type(x) in (int, float) and abs(x) < 1e300
+
+
+def positive(x):
+    return number(x) and x > 0
+
+
+def short_text(x):
+    return type(x) is str and len(x) <= 10_000
+
+
+def flag(x):
+    return type(x) is bool
+
+
+def one_of(choices):
+    """A function: whether x is one of these texts."""
+    return lambda x: type(x) is str and x in choices
+
+
+def list_of(accepts):
+    """A function: whether x is a list of what is accepted."""
+    return lambda x: type(x) is list and all(map(accepts, x))
 
 
 # --- Checkpoints ------------------------------------------------------------------------------
@@ -59,8 +162,6 @@ def save(path, sgd_g, sgd_d, about):
     text = np.frombuffer(json.dumps(about).encode(), np.uint8)
     with replacing(path) as temporary, open(temporary, "wb") as f:
         np.savez(f, about=text, **arrays)
-        f.flush()
-        os.fsync(f.fileno())
 
 
 def restore(path, sgd_g, sgd_d):
@@ -75,7 +176,7 @@ def restore(path, sgd_g, sgd_d):
         saved = about[player]["layers"]
         wanted = json.loads(json.dumps(architecture(sgd.net)))   # with lists for tuples
         if saved != wanted:
-            raise ValueError(f"{path}: its {player} is {in_words(saved)}, but this run's is "
+            raise ValueError(f"{path}: its {player} is {escape(in_words(saved))}, but this run's is "
                              f"{in_words(wanted)}. Choose the checkpoint's settings, or another folder")
         for key, flat in flat_vectors(player, sgd):
             pairs += matched(path, key, sgd.net.named(flat), arrays)
@@ -95,15 +196,15 @@ def load(path):
     about, arrays = read(path)
     nets = []
     for player in "GD":
-        try:
+        with reading(path):
             layers = [LAYERS[name](*args) for name, *args in about[player]["layers"]]
             stored = sum(a.size for name, a in arrays.items() if is_parameter(name, player))
             if size(layers) != stored:              # compared before a wrong size asks for all memory
                 raise ValueError(f"the layers of {player} have {size(layers)} parameters, "
                                  f"the file has {stored}")
             net = Net(layers, about[player]["dtype"])
-        except (TypeError, ValueError, KeyError) as e:
-            raise ValueError(f"{path}: not a checkpoint of npgan, or a damaged one ({e})") from e
+            if max(map(math.prod, net.shapes)) > LARGEST:
+                raise ValueError(f"the layers of {player} make too many numbers of one example")
         mean = f"{player}.mean"
         key = mean if any(name.startswith(mean) for name in arrays) else player
         for view, a in matched(path, key, net.named_parameters(), arrays):
@@ -113,30 +214,47 @@ def load(path):
 
 
 def read(path, arrays=True):
-    """(about, {name: array}). Without `arrays` only `about` is read. Raises as `load` does."""
-    with open(path, "rb") as f:
-        try:
-            with np.load(f, allow_pickle=False) as file:
-                about = json.loads(file["about"].tobytes())
-                check(about)
-                return about, {name: file[name] for name in file.files if arrays and name != "about"}
-        except Exception as e:                      # a damaged zip file can end in almost any error
-            reason = f"{type(e).__name__}: {' '.join(str(e).split())}"
-            raise ValueError(f"{path}: not a checkpoint of npgan, or a damaged one ({reason})") from e
+    """(about, {name: array}). Without `arrays` only `about` is read. Raises as `load` does.
+
+    The directory of the zip file decides before anything is unpacked: np.savez compresses
+    nothing, so the arrays cannot need more memory than the file has bytes.
+    """
+    with reading(path), open(path, "rb") as f, zipfile.ZipFile(f) as file:
+        members = {member.filename: member for member in file.infolist()}
+        if not len(members) == len(file.infolist()) <= MEMBERS:
+            raise ValueError("it has too many arrays, or two of one name")
+        if any(member.compress_type != zipfile.ZIP_STORED for member in members.values()):
+            raise ValueError("it is compressed")
+        if sum(member.file_size for member in members.values()) > os.fstat(f.fileno()).st_size:
+            raise ValueError("its parts overlap")
+        about = json.loads(array(file, "about.npy").tobytes())
+        check(about, {"format": one_of([FORMAT])})
+        for player in "GD":
+            check(about.get(player), PLAYER, f"{player}.")
+        names = [name for name in members if arrays and name != "about.npy"]
+        return about, {name.removesuffix(".npy"): array(file, name) for name in names}
 
 
-def check(about):
-    """Raises an error if `about` cannot be that of a checkpoint."""
-    if about["format"] != FORMAT:
-        raise ValueError(f"its format is {about['format']!r}")
-    for player in "GD":
-        if about[player]["dtype"] not in ("float32", "float64"):
-            raise ValueError(f"its {player} is of type {about[player]['dtype']}")
-        if type(about[player]["t"]) is not int or about[player]["t"] < 0:
-            raise ValueError(f"its {player} has made {about[player]['t']} updates")
-        for name, *_ in about[player]["layers"]:
-            if name not in LAYERS:
-                raise ValueError(f"there is no layer {name!r}")
+def array(file, name):
+    """The array in this member of a zip file. A header that promises too much is an error."""
+    with file.open(name) as member:
+        return np.lib.format.read_array(member, allow_pickle=False)
+
+
+def are_layers(x):
+    """Whether x can be the layers of a network, as `architecture` gives them."""
+    return type(x) is list and len(x) <= DEPTH and all(map(is_layer, x))
+
+
+def is_layer(x):
+    return type(x) is list and 0 < len(x) < 10 and one_of(LAYERS)(x[0]) and all(map(is_argument, x[1:]))
+
+
+def is_argument(x):
+    return flag(x) or number(x) or list_of(count)(x) and len(x) < 10
+
+
+PLAYER = {"layers": are_layers, "dtype": one_of(["float32", "float64"]), "t": count}
 
 
 def architecture(net):

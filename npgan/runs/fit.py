@@ -21,6 +21,7 @@ from npgan import cuda
 from npgan.data import minibatches
 from npgan.gan import Record, sample_noise, train, train_simultaneous
 from npgan.optim import steps
+from npgan.runs.checkpoint import check, count, flag, list_of, number, reading
 from npgan.runs.options import cuda_graphs
 
 STATISTICS = Record._fields[1:]
@@ -43,16 +44,14 @@ class State:
         """The state from its dictionary in a checkpoint. Raises ValueError, naming the file, if
         the dictionary is not a state.
         """
-        try:
+        with reading(path, "a checkpoint of a run"):
+            check(saved, {"epoch": count, "iteration": count, "sums": list_of(number), "seconds": number,
+                          "history": list_of(is_row), "interrupted": flag})
             state = cls(**saved)
             epochs = [row["epoch"] for row in state.history]
-            counts = min(state.epoch, state.iteration, state.seconds) >= 0
-            if counts and len(state.sums) == len(STATISTICS) and epochs == list(range(1, state.epoch + 1)):
-                return state
-        except (TypeError, KeyError):
-            pass
-        raise ValueError(f"{path}: not a checkpoint of a run, or a damaged one: it does not say where "
-                         "the run stood")
+            if len(state.sums) != len(STATISTICS) or epochs != list(range(1, state.epoch + 1)):
+                raise ValueError("it does not say where the run stood")
+            return state
 
     def saved(self):
         """The dictionary for a checkpoint."""
@@ -80,6 +79,16 @@ class State:
     def end_epoch(self, per_epoch):
         self.history.append(self.row(per_epoch))
         self.epoch, self.iteration, self.sums = self.epoch + 1, 0, [0.] * len(STATISTICS)
+
+
+ROW = {"epoch": count, "iterations": count, "seconds": number, **dict.fromkeys(STATISTICS, number)}
+
+
+def is_row(x):
+    """Whether x is a row of a history, as State.row makes it, perhaps with the epoch's score."""
+    score = {"parzen_ll": lambda x: type(x) is float} if "parzen_ll" in x else {}
+    check(x, ROW | score)
+    return x.keys() == (ROW | score).keys()
 
 
 def fit(players, x, prior, sgd_d, sgd_g, state, *, seed, epochs, iterations=None, k=1, update="algorithm1",

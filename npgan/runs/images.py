@@ -24,8 +24,11 @@ import numpy as np
 
 from npgan import backend as xp
 from npgan import metrics
+from npgan.data import escape
 from npgan.divergences import OBJECTIVES
+from npgan.objectives import GENERATOR_LOSSES
 from npgan.runs import checkpoint, options, plots
+from npgan.runs.checkpoint import count, natural, one_of, positive, positive_count, short_text
 from npgan.runs.fit import UPDATES, State, interruptible, iterations_per_epoch
 
 FILES = ("result.json", "checkpoint.npz", "best.npz", "history.csv", "samples.png", "figure2.png",
@@ -165,7 +168,7 @@ class Run:
         self.about, self.state, self.where = None, State(), "before the first checkpoint"
         if args.get("resume"):
             self.about = read_about(self.path, self.experiment)
-            self.state, self.where = State.of(self.path, self.about["state"]), "after the last checkpoint"
+            self.state, self.where = State.of(self.path, self.about.get("state")), "after the last checkpoint"
         self.settings = argparse.Namespace(**find_settings(presets, args, self.about, self.path))
         self.preset, self.epochs = presets[self.settings.preset], self.settings.epochs
         self.quiet, self.status, self.saved = args.get("quiet", False), 0, bool(self.about)
@@ -419,9 +422,21 @@ def read_about(path, experiment):
                          "folder with --out")
     about, _ = checkpoint.read(path, arrays=False)
     found = about.get("experiment", "something else")
-    if found != experiment or not {"label", "data", "backend", "config", "state"} <= about.keys():
-        raise ValueError(f"--resume: {path} is a checkpoint of {found}, but this run is {experiment}")
+    if found != experiment:
+        raise ValueError(f"--resume: {path} is a checkpoint of {escape(found, 60)}, but this run is "
+                         f"{experiment}")
+    with checkpoint.reading(path, "a checkpoint of a run"):
+        checkpoint.check(about, {"label": short_text, "data": natural, "backend": short_text})
     return about
+
+
+CONFIG = {       # what a checkpoint may say of each option
+    "data": short_text, "preset": short_text, "seed": natural, "dtype": one_of(["float32", "float64"]),
+    "objective": one_of(OBJECTIVES), "generator_loss": one_of(GENERATOR_LOSSES), "update": one_of(UPDATES),
+    "k": positive_count, "batch_size": positive_count, "epochs": positive_count,
+    "pretrain_epochs": positive_count, "iterations": lambda x: x is None or positive_count(x),
+    "average": count, "parzen_every": count, "lr": positive, "lr_d": positive,
+}
 
 
 def find_settings(presets, args, about, path):
@@ -429,9 +444,13 @@ def find_settings(presets, args, about, path):
     default.
     """
     if about:
+        names = COMMON.keys() | next(iter(presets.values())).defaults().keys()
+        with checkpoint.reading(path, "a checkpoint of this example"):
+            kinds = {name: CONFIG[name] for name in names}
+            checkpoint.check(about.get("config"), kinds | {"preset": one_of(presets)})
+            if about["config"].keys() != names:
+                raise ValueError("it was made by another version")
         config = {**about["config"], "iterations": None}
-        if config.keys() != COMMON.keys() | next(iter(presets.values())).defaults().keys():
-            raise ValueError(f"--resume: {path} was made by another version of this example")
     else:
         preset = presets[args.get("preset", COMMON["preset"])]
         config = {**COMMON, **preset.defaults(), "lr_d": args.get("lr", preset.lr) * preset.lr_d / preset.lr}
