@@ -131,8 +131,11 @@ def begin_with(layers_g, path):
     """Make the arrays of G in a checkpoint the initial values of the layers."""
     _, arrays = checkpoint.read(path)
     for l, layer in enumerate(layers_g):
-        for name in layer.parameters:
-            layer.initial[name] = constant(arrays[f"G.{l}.{name}"])
+        for name, shape in layer.parameters.items():
+            a = arrays.get(f"G.{l}.{name}", ())
+            if np.shape(a) != shape:
+                raise ValueError(f"{path}: not a checkpoint of these networks, or a damaged one")
+            layer.initial[name] = constant(a)
 
 
 # --- The faces, and the log-likelihood on each of their folds ---------------------------------

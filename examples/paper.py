@@ -105,10 +105,9 @@ def finished_runs(option, asked, preset):
     return [results[folder] for folder in folders if results[folder]]
 
 
-RESULT = {"experiment": checkpoint.short_text, "stage": checkpoint.short_text, "dataset": checkpoint.short_text,
-          "preset": checkpoint.short_text, "update": checkpoint.short_text, "seed": checkpoint.natural,
-          "epochs": checkpoint.count, "iterations": checkpoint.count, "batch_size": checkpoint.count,
-          "average": checkpoint.count, "seconds": checkpoint.number}
+RESULT = {**dict.fromkeys(("experiment", "stage", "dataset", "preset", "update"), checkpoint.short_text),
+          **dict.fromkeys(("epochs", "iterations", "batch_size", "average"), checkpoint.count),
+          "seed": checkpoint.natural, "seconds": checkpoint.number}
 SCORES = dict.fromkeys(("parzen_ll", "parzen_se", *ANCHORS), checkpoint.number)
 
 

@@ -22,7 +22,7 @@ from npgan.conv import ConvTranspose2d, Reshape
 from npgan.layers import Linear
 from npgan.net import Net
 from npgan.optim import Momentum
-from npgan.runs import checkpoint, images
+from npgan.runs import checkpoint, images, options
 
 WRONG = [None, "", "x", [], {}, -1, 0, 7, .5, math.inf, math.nan, 10 ** 400, True,
          "x" * 20_000, "\x1b[2J", [[]], ...]
@@ -92,6 +92,15 @@ def test_the_result_has_the_mode_of_the_umask_and_was_flushed_before_its_name(tm
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == 0o640
     assert len(seen) == 1 and "a.txt" not in seen[0]
+
+
+def test_the_next_run_removes_what_a_killed_one_left(tmp_path):
+    with checkpoint.replacing(tmp_path / "a.npz") as temporary:
+        left = temporary + ".npz"
+        os.link(temporary, left)
+    (tmp_path / ".new-mine").touch()
+    options.folder(str(tmp_path))
+    assert set(os.listdir(tmp_path)) - {".lock"} == {"a.npz", ".new-mine"}
 
 
 def test_a_full_disk_is_one_sentence_with_the_path_and_what_is_left(path, monkeypatch):

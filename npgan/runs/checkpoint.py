@@ -10,6 +10,7 @@ Files of other people may hold anything. So this module also has what every read
 """
 
 import contextlib
+import glob
 import json
 import math
 import os
@@ -59,6 +60,13 @@ def replacing(path):
     except OSError as e:
         kept = "; the old file is kept" if os.path.exists(path) else ""
         raise OSError(f"{path}: cannot be written ({e.strerror or e}){kept}") from e
+
+
+def remove_leftovers(folder):
+    """Remove the temporary files of killed processes. Nobody else may be writing there."""
+    for name in glob.glob(f".new-{'[0-9a-f]' * 16}*", root_dir=folder):
+        with contextlib.suppress(OSError):
+            os.unlink(os.path.join(folder, name))
 
 
 def write(path, text):

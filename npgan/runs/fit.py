@@ -21,7 +21,7 @@ from npgan import cuda
 from npgan.data import minibatches
 from npgan.gan import Record, sample_noise, train, train_simultaneous
 from npgan.optim import steps
-from npgan.runs.checkpoint import check, count, flag, list_of, number, reading
+from npgan.runs import checkpoint
 from npgan.runs.options import cuda_graphs
 
 STATISTICS = Record._fields[1:]
@@ -44,9 +44,8 @@ class State:
         """The state from its dictionary in a checkpoint. Raises ValueError, naming the file, if
         the dictionary is not a state.
         """
-        with reading(path, "a checkpoint of a run"):
-            check(saved, {"epoch": count, "iteration": count, "sums": list_of(number), "seconds": number,
-                          "history": list_of(is_row), "interrupted": flag})
+        with checkpoint.reading(path, "a checkpoint of a run"):
+            checkpoint.check(saved, STATE)
             state = cls(**saved)
             epochs = [row["epoch"] for row in state.history]
             if len(state.sums) != len(STATISTICS) or epochs != list(range(1, state.epoch + 1)):
@@ -81,14 +80,21 @@ class State:
         self.epoch, self.iteration, self.sums = self.epoch + 1, 0, [0.] * len(STATISTICS)
 
 
-ROW = {"epoch": count, "iterations": count, "seconds": number, **dict.fromkeys(STATISTICS, number)}
+# What `State.of` accepts in a checkpoint.
+ROW = {"epoch": checkpoint.count, "iterations": checkpoint.count,
+       **dict.fromkeys(("seconds", *STATISTICS), checkpoint.number)}
 
 
 def is_row(x):
-    """Whether x is a row of a history, as State.row makes it, perhaps with the epoch's score."""
+    """Whether x is a row of a history. It may have the score of its epoch."""
     score = {"parzen_ll": lambda x: type(x) is float} if "parzen_ll" in x else {}
-    check(x, ROW | score)
+    checkpoint.check(x, ROW | score)
     return x.keys() == (ROW | score).keys()
+
+
+STATE = {"epoch": checkpoint.count, "iteration": checkpoint.count, "seconds": checkpoint.number,
+         "sums": checkpoint.list_of(checkpoint.number), "history": checkpoint.list_of(is_row),
+         "interrupted": checkpoint.flag}
 
 
 def fit(players, x, prior, sgd_d, sgd_g, state, *, seed, epochs, iterations=None, k=1, update="algorithm1",

@@ -427,7 +427,7 @@ def read_about(path, experiment):
                          f"{experiment}")
     with checkpoint.reading(path, "a checkpoint of a run"):
         checkpoint.check(about, {"label": short_text, "data": natural, "backend": short_text})
-    return about
+    return about | {name: escape(about[name], 200) for name in ("label", "backend")}       # are printed
 
 
 CONFIG = {       # what a checkpoint may say of each option

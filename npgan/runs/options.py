@@ -18,6 +18,7 @@ import filelock
 from npgan import backend as xp
 from npgan.divergences import OBJECTIVES
 from npgan.objectives import GENERATOR_LOSSES
+from npgan.runs import checkpoint
 
 # Errors that the user can mend: run_program prints their sentence. All others have a traceback.
 USER_ERRORS = ValueError, OSError, ImportError, FloatingPointError, MemoryError
@@ -125,6 +126,7 @@ def folder(out, make=True, old=()):
         except OSError as e:
             raise OSError(f"--out {out}: nothing can be written there ({e.strerror or e})") from e
         held.append(lock)
+        checkpoint.remove_leftovers(out)
         set_aside(out, [path for pattern in old for path in glob.glob(pattern, root_dir=out)])
     return out
 
