@@ -74,7 +74,7 @@ def test_a_picture_that_cannot_be_written_is_a_warning_and_an_earlier_run_is_kep
         assert main("toy2d", tmp_path, "--seed", seed) == 0
     said = capsys.readouterr().err
     for file in "toy2d.png", "toy2d.html":
-        assert said.count(f"Warning: {tmp_path / file} could not be drawn ([Errno 13] open in") == 2
+        assert said.count(f"Warning: {tmp_path / file} could not be drawn (cannot be written (open in") == 2
     folders = tmp_path / "earlier-1", tmp_path
     assert [read(folder / "result.json")["seed"] for folder in folders] == [0, 1]
 

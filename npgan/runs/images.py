@@ -297,7 +297,7 @@ class Run:
             self.missing.discard(name)
         except Exception as e:                      # of Pillow, matplotlib or the file system
             if name not in self.missing:
-                reason = " ".join(str(e).split()) or type(e).__name__
+                reason = " ".join(str(e).removeprefix(f"{self.file(name)}: ").split()) or type(e).__name__
                 print(f"Warning: {self.file(name)} could not be written ({reason}). It is tried again after "
                       f"the next epoch, at the end, and by {self.resume_command}", file=sys.stderr)
             self.missing.add(name)

@@ -150,7 +150,7 @@ def attempt(path):
     try:
         yield
     except Exception as e:                          # of matplotlib or the file system
-        reason = " ".join(str(e).split()) or type(e).__name__
+        reason = " ".join(str(e).removeprefix(f"{path}: ").split()) or type(e).__name__
         print(f"Warning: {path} could not be drawn ({reason})", file=sys.stderr)
 
 
