@@ -218,6 +218,13 @@ def test_a_changed_checkpoint_of_a_run_is_refused_by_resume_or_goes_on(data, tmp
     assert refused > 200
 
 
+def test_a_first_stage_of_other_networks_is_refused(path):
+    faces = programs.load("faces")
+    assert is_refused(path, lambda: faces.begin_with([Linear(3, 9)], path))
+    assert is_refused(path, lambda: faces.begin_with([Linear(3, 4), Linear(4, 5)], path))
+    assert not is_refused(path, lambda: faces.begin_with([Linear(3, 4)], path))
+
+
 # --- Results ----------------------------------------------------------------------------------
 
 

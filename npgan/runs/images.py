@@ -28,7 +28,7 @@ from npgan.data import escape
 from npgan.divergences import OBJECTIVES
 from npgan.objectives import GENERATOR_LOSSES
 from npgan.runs import checkpoint, options, plots
-from npgan.runs.checkpoint import count, natural, one_of, positive, positive_count, short_text
+from npgan.runs.checkpoint import count, natural, number, one_of, positive, positive_count, short_text
 from npgan.runs.fit import UPDATES, State, interruptible, iterations_per_epoch
 
 FILES = ("result.json", "checkpoint.npz", "best.npz", "history.csv", "samples.png", "figure2.png",
@@ -269,6 +269,8 @@ class Run:
         best, path = {"epoch": state.epoch, "parzen_ll": ll}, self.file("best.npz")
         with self.trying("best.npz"):
             kept = checkpoint.read(path, arrays=False)[0] if os.path.exists(path) else None
+            if kept:
+                checkpoint.check(kept, {"epoch": count, "parzen_ll": number})
             if kept and kept["parzen_ll"] >= ll:
                 best = {name: kept[name] for name in best}
             else:
