@@ -1,8 +1,8 @@
 """The loop around Algorithm 1: epochs, progress, mean statistics, Ctrl-C, and resuming.
 
-Read gan.py first. `fit` calls its `train` or `train_simultaneous` once an epoch, and reads the
-Records that these yield. It computes no gradient and writes no file. After each epoch its
-caller has a turn: images.py writes a checkpoint and pictures then.
+Read gan.py first. `fit` calls `train` or `train_simultaneous` of gan.py once an epoch, and
+reads the Records that they yield. `fit` computes no gradient and writes no file. It yields
+after each epoch. Then its caller can write a checkpoint and pictures (images.py).
 """
 
 import contextlib
@@ -30,39 +30,41 @@ UPDATES = {"algorithm1": train, "simultaneous": train_simultaneous}         # th
 
 @dataclasses.dataclass
 class State:
-    """Where a run stands. A checkpoint keeps this beside the players and their optimizers."""
+    """The progress of a run. A checkpoint has it beside the players and their optimizers."""
 
     epoch: int = 0                   # complete epochs
-    iteration: int = 0               # complete iterations of the epoch that has begun
-    sums: list = dataclasses.field(default_factory=lambda: [0.] * len(STATISTICS))  # over these iterations
-    seconds: float = 0.              # spent on iterations
-    history: list = dataclasses.field(default_factory=list)                         # one row per epoch
+    iteration: int = 0               # complete iterations of the current epoch
+    sums: list = dataclasses.field(default_factory=lambda: [0.] * len(STATISTICS))  # of the statistics
+    seconds: float = 0.              # of training, in all
+    history: list = dataclasses.field(default_factory=list)                         # a row per complete epoch
     interrupted: bool = False
 
     @classmethod
     def of(cls, path, saved):
-        """The state from its dictionary in a checkpoint. Raises ValueError, naming the file, if
-        the dictionary is not a state.
+        """The state from its dictionary `saved` in the checkpoint at this path.
+
+        Raises ValueError, naming the file, if the dictionary is not a state.
         """
         with checkpoint.reading(path, "a checkpoint of a run"):
             checkpoint.check(saved, STATE)
             state = cls(**saved)
             epochs = [row["epoch"] for row in state.history]
             if len(state.sums) != len(STATISTICS) or epochs != list(range(1, state.epoch + 1)):
-                raise ValueError("it does not say where the run stood")
+                raise ValueError("its epochs or its sums are incomplete")
             return state
 
     def saved(self):
-        """The dictionary for a checkpoint."""
+        """The dictionary for a checkpoint: all fields, with interrupted = False."""
         return {**vars(self), "interrupted": False}
 
     def iterations(self, per_epoch):
-        """Complete iterations in all."""
+        """Complete iterations of the run. per_epoch: the iterations in an epoch."""
         return self.epoch * per_epoch + self.iteration
 
     def add(self, values, seconds):
-        """Count n iterations with the statistics `values` (n, 5). The sums do not depend on how
-        the iterations are grouped.
+        """Count n more iterations, which took `seconds`. values (n, 5): their statistics.
+
+        The rows are added one by one, so the bits of the sums do not depend on n.
         """
         for row in values.tolist():
             self.sums = [total + value for total, value in zip(self.sums, row)]
@@ -70,7 +72,7 @@ class State:
         self.seconds += seconds
 
     def row(self, per_epoch):
-        """The epoch that has begun as a row of the history: means over its iterations."""
+        """The current epoch as a row of the history: means over its iterations so far."""
         means = {name: total / self.iteration for name, total in zip(STATISTICS, self.sums)}
         return {"epoch": self.epoch + 1, "iterations": self.iterations(per_epoch),
                 "seconds": self.seconds, **means}
@@ -80,13 +82,13 @@ class State:
         self.epoch, self.iteration, self.sums = self.epoch + 1, 0, [0.] * len(STATISTICS)
 
 
-# What `State.of` accepts in a checkpoint.
+# What `State.of` accepts in a checkpoint: a check for each entry of a row, and of the state.
 ROW = {"epoch": checkpoint.count, "iterations": checkpoint.count,
        **dict.fromkeys(("seconds", *STATISTICS), checkpoint.number)}
 
 
 def is_row(x):
-    """Whether x is a row of a history. It may have the score of its epoch."""
+    """Whether x is a row of a history, with or without the score `parzen_ll`."""
     score = {"parzen_ll": lambda x: type(x) is float} if "parzen_ll" in x else {}
     checkpoint.check(x, ROW | score)
     return x.keys() == (ROW | score).keys()
@@ -99,21 +101,23 @@ STATE = {"epoch": checkpoint.count, "iteration": checkpoint.count, "seconds": ch
 
 def fit(players, x, prior, sgd_d, sgd_g, state, *, seed, epochs, iterations=None, k=1, update="algorithm1",
         quiet=False):
-    """Train until `epochs` epochs or `iterations` iterations are complete, counted from the
-    beginning of the run. x: the training set, on the device.
+    """Train until the run has `epochs` epochs or `iterations` iterations, the earlier of both.
+
+    Both count from the beginning of the run, not of this call. Another call with the same state
+    continues the training. x: the training set, on the device.
 
     Yields the state, always the same object, at the end of each epoch. If training stops within
-    an epoch, because of `iterations` or Ctrl-C, it yields the state there too. Ctrl-C sets
-    state.interrupted. In the last iteration, it raises KeyboardInterrupt after the last yield
-    instead. Between the yields no signal handler is set. Another call with the same state goes
-    on.
+    an epoch, because of `iterations` or Ctrl-C, `fit` yields the state there too. Ctrl-C sets
+    state.interrupted. But if Ctrl-C arrives in the last iteration, `fit` raises
+    KeyboardInterrupt after the last yield instead. While the caller handles a yielded state,
+    `fit` has no signal handler set.
 
-    k: D's steps in each iteration; a number, or a function of the iteration of the run. For a
-    function an epoch has as many iterations as for k = 1, and shows each example several times.
+    k: D's steps in each iteration; a number, or a function of the iteration of the run. If k is
+    a function, an epoch has as many iterations as with k = 1, and can show an example often.
 
-    The random streams of an epoch are functions of (seed, epoch). So a run that goes on from a
+    The random streams of an epoch depend only on (seed, epoch). So a run that continues from a
     saved state ends in the same bits as a run that never stopped.
-    Raises FloatingPointError, naming iteration and player, if a value is not finite.
+    Raises FloatingPointError, naming the iteration and the quantity, if a value is not finite.
     """
     per_epoch = iterations_per_epoch(len(x), players.m, k)
     done, last = state.iterations(per_epoch), epochs * per_epoch
@@ -154,8 +158,10 @@ def fit(players, x, prior, sgd_d, sgd_g, state, *, seed, epochs, iterations=None
 
 
 def iterations_per_epoch(n, m, k):
-    """An epoch shows n examples in minibatches of m, k of them in each iteration; of a schedule
-    k it has as many iterations as for k = 1. Raises ValueError if the examples are too few.
+    """The number of iterations in an epoch of n examples, n / (m k), rounded down.
+
+    Each iteration takes k minibatches of m examples. A schedule k counts as 1. Raises
+    ValueError if the result is 0.
     """
     k = 1 if callable(k) else k
     if n < m * k:
@@ -165,13 +171,16 @@ def iterations_per_epoch(n, m, k):
 
 
 def passes(x, m, seed, epoch):
-    """Minibatches without end: first those of the epoch, then more, for a schedule k."""
+    """Yield minibatches without end: pass after pass over x, each in a new order.
+
+    If k is a schedule, an epoch can need more than one pass.
+    """
     for n in itertools.count():
         yield from minibatches(x, m, (seed, n) if n else seed, epoch)
 
 
 def counted_from(begun, k):
-    """The schedule k as a function of the iterations after `begun`. A number stays a number."""
+    """The schedule i -> k(begun + i). If k is a number, the same number."""
     return (lambda i: k(begun + i)) if callable(k) else k
 
 
@@ -181,8 +190,9 @@ def progress_bar(done, last, quiet, unit="it"):
 
 
 def skip(players, examples, prior, rng, iterations, k=1, update="algorithm1"):
-    """Draw what so many iterations draw, and drop it. So a resumed epoch continues its random
-    streams.
+    """Draw all random numbers and examples of so many iterations, without training.
+
+    After this, the rest of a resumed epoch draws what it would have drawn without the stop.
     """
     for i in range(iterations):
         for _ in range(steps(k, i)):
@@ -195,8 +205,9 @@ def skip(players, examples, prior, rng, iterations, k=1, update="algorithm1"):
 
 
 def silently(records):
-    """The same records, computed without NumPy's warnings, which a GPU does not give either:
-    `read` reports what is not finite.
+    """Yield the same records, but compute them without NumPy's floating-point warnings.
+
+    A GPU gives no such warnings. `read` reports the values that are not finite.
     """
     while True:
         with np.errstate(all="ignore"):
@@ -207,8 +218,9 @@ def silently(records):
 
 
 def in_groups(records, signals, seconds=.5):
-    """Lists of records: one list every half second, and one at once after a signal. Reading a
-    record waits for the GPU, so `fit` does not read in every iteration.
+    """Yield the records in lists: a list each half second, and one at once after a signal.
+
+    Reading a record waits for the GPU, so `fit` reads many records at a time.
     """
     group, begun = [], time.perf_counter()
     for record in records:
@@ -220,16 +232,18 @@ def in_groups(records, signals, seconds=.5):
         yield group
 
 
-# In the order of computation: the first statistic that is not finite names the culprit.
+# In the order in which an iteration computes them. Of the statistics that are not finite, only
+# the first is reported: the others may follow from it.
 CULPRITS = {"D_x": "discriminator's output", "D_Gz": "generator's output",
             "V": "objective V, an exponential of the discriminator's output,",
             "norm_d": "discriminator's gradient", "norm_g": "generator's gradient"}
 
 
 def read(records, begun, where):
-    """The statistics of the records as a host array (n, 5). `begun`: iterations before them.
+    """The statistics of n records as an array (n, 5) on the host.
 
-    Raises FloatingPointError, naming the first iteration that is not finite, and `where`.
+    begun: the run's iterations before record.iteration = 0     where: the epoch, for the error
+    Raises FloatingPointError, naming the first iteration with a value that is not finite.
     """
     values = xp.asnumpy(xp.stack([xp.stack(record[1:]) for record in records])).astype(float)
     for record, finite in zip(records, np.isfinite(values)):
@@ -242,7 +256,7 @@ def read(records, begun, where):
 
 
 def check_parameters(players, where):
-    """Raises FloatingPointError, naming the player, if a parameter is not finite."""
+    """Raise FloatingPointError, naming the player, if one of its parameters is not finite."""
     for player, net in (("discriminator", players.D), ("generator", players.G)):
         if not xp.isfinite(net.theta).all():
             raise FloatingPointError(f"{where}: the {player}'s parameters are not finite")
@@ -250,10 +264,12 @@ def check_parameters(players, where):
 
 @contextlib.contextmanager
 def interruptible():
-    """A list that receives the first Ctrl-C, request to terminate, or end of the terminal: the
-    caller can stop after a complete iteration. A second Ctrl-C raises KeyboardInterrupt.
+    """A context in which the first Ctrl-C does not stop the program: it is put into a list.
 
-    A signal that the process ignores stays ignored. A handler that Python cannot restore stays.
+    The context gives the list, so the caller can complete an iteration and then stop. A request
+    to terminate (SIGTERM) and the end of the terminal (SIGHUP) count as Ctrl-C. A second signal
+    raises KeyboardInterrupt, unless it is SIGHUP. A signal that the process ignores stays
+    ignored. A handler that was not set from Python stays, because Python could not restore it.
     """
     signals = []
     if threading.current_thread() is not threading.main_thread():       # other threads set no handlers
