@@ -1,12 +1,13 @@
-"""Checkpoints: one .npz file with the networks, the optimizers' memory, and JSON about the run.
+"""Checkpoints: one .npz file with the networks, the optimizers' vectors, and data on the run.
 
-Read net.py and optim.py first. Arrays have names such as G.0.W (a parameter), G.v.0.W
-(momentum) and G.mean.0.W (the mean of the iterates). The entry `about` is a JSON text: the
-layers of both networks, the number of updates, and what the caller adds. Nothing is pickled, so
-no file can run code. A file is replaced as a whole: a crash leaves the old one.
+Read net.py and optim.py first. The arrays of the file have names such as G.0.W (a parameter),
+G.v.0.W (momentum) and G.mean.0.W (the mean of the iterates). The entry `about` is a JSON text:
+the layers and the number of updates of both networks, and what the caller adds. Nothing is
+pickled, so reading a file never runs code from it. A new file is written under another name and
+then replaces the old file, so a crash leaves the old file.
 
-Files of other people may hold anything. So this module also has what every reader needs:
-`reading` names the file in each error, and `check` looks at names and types.
+A file may come from another person and contain anything. Two functions here help to read such
+files: `reading` names the file in each error, and `check` tests the entries of a dictionary.
 """
 
 import contextlib
@@ -27,8 +28,8 @@ from npgan.data import escape
 from npgan.net import Net, size
 
 FORMAT = "npgan checkpoint 1"
-MEMBERS, DEPTH = 10_000, 1000       # the most arrays in a file, and the most layers of a network
-LARGEST = 1 << 24                   # the most numbers that a layer may make of one example
+MEMBERS, DEPTH = 10_000, 1000       # limits: the arrays of a file, and the layers of a network
+LARGEST = 1 << 24                   # limit: the numbers in a layer's output for one example
 LAYERS = {name: kind for name, kind in (vars(layer_types) | vars(conv)).items()
           if isinstance(kind, type) and name not in ("Layer", "Affine", "Elementwise")}
 
@@ -38,14 +39,14 @@ LAYERS = {name: kind for name, kind in (vars(layer_types) | vars(conv)).items()
 
 @contextlib.contextmanager
 def replacing(path):
-    """A temporary path to write to. At the end it replaces `path`; after an error it is
-    removed.
+    """A context that gives a temporary path to write to. Its end moves the file to `path`.
 
-    Nobody can guess the temporary name, and it is a new file, never a link. The bytes are on
-    the disk before the file gets its name. An OSError names `path`.
+    After an error the temporary file is removed, and the file at `path` is as before.
+    The temporary name cannot be guessed, and the file is new, never a link. Its bytes are on
+    the disk before it is moved. An OSError in the context names `path`.
     """
     directory, name = os.path.split(path)
-    ending = os.path.splitext(name)[1]                          # tells the writers the format
+    ending = os.path.splitext(name)[1]                          # by which the writers choose the format
     temporary = os.path.join(directory, f".new-{secrets.token_hex(8)}{ending}")
     try:
         try:
@@ -63,7 +64,7 @@ def replacing(path):
 
 
 def remove_leftovers(folder):
-    """Remove the temporary files of killed processes. Nobody else may be writing there."""
+    """Remove the temporary files of killed processes. No other process may write there."""
     for name in glob.glob(f".new-{'[0-9a-f]' * 16}*", root_dir=folder):
         with contextlib.suppress(OSError):
             os.unlink(os.path.join(folder, name))
@@ -75,15 +76,15 @@ def write(path, text):
         f.write(text)
 
 
-# --- Files that are not believed --------------------------------------------------------------
+# --- Files that may contain anything ----------------------------------------------------------
 
 
 @contextlib.contextmanager
 def reading(path, what="a checkpoint of npgan", advice=""):
-    """Turn every error in the block into a ValueError that names the file. A file that cannot
-    be opened is an OSError as ever.
+    """A context that turns each error into a ValueError that names the file.
 
-    what: what the file should be     advice: the end of the sentence
+    If the file cannot be opened, the error stays an OSError.
+    what: what the file should be     advice: text to add at the end of the message
     """
     try:
         yield
@@ -95,20 +96,20 @@ def reading(path, what="a checkpoint of npgan", advice=""):
 
 
 def read_json(path):
-    """What a JSON file holds. Call it in `reading`, and `check` the result."""
+    """The value in a JSON file. Call this function in `reading`, and `check` the value."""
     with open(path, encoding="utf-8") as f:
         return json.load(f)
 
 
 def check(value, kinds, where=""):
-    """Raise ValueError unless `value` is a dictionary whose entries are of these kinds. More
-    entries are allowed.
+    """Raise ValueError unless `value` is a dictionary that has the entries `kinds`.
 
-    kinds: {name: function that says whether it accepts the entry}
+    kinds: {name: function of the entry that returns whether the entry is valid}
     where: the place of the dictionary in its file, for the message
+    The dictionary may have further entries.
     """
     if type(value) is not dict:
-        raise ValueError(f"{where or 'it'} is no dictionary")
+        raise ValueError(f"{where or 'it'} is not a dictionary")
     for name, accepts in kinds.items():
         if name not in value:
             raise ValueError(f"{where}{name} is missing")
@@ -117,12 +118,12 @@ def check(value, kinds, where=""):
 
 
 def natural(x):
-    """Whether x is an integer >= 0. bool is no integer."""
+    """Whether x is an integer >= 0. A bool does not count as an integer."""
     return type(x) is int and x >= 0
 
 
 def count(x):
-    """Whether x is an integer >= 0 that a float has without rounding."""
+    """Whether x is an integer >= 0 that a float can represent exactly."""
     return natural(x) and x < 1 << 53
 
 
@@ -148,12 +149,12 @@ def flag(x):
 
 
 def one_of(choices):
-    """A function: whether x is one of these texts."""
+    """The function of x that returns whether x is one of these texts."""
     return lambda x: type(x) is str and x in choices
 
 
 def list_of(accepts):
-    """A function: whether x is a list of what is accepted."""
+    """The function of x that returns whether x is a list of items that `accepts` accepts."""
     return lambda x: type(x) is list and all(map(accepts, x))
 
 
@@ -161,7 +162,7 @@ def list_of(accepts):
 
 
 def save(path, sgd_g, sgd_d, about):
-    """Write both players, which their optimizers know, and the dictionary `about`."""
+    """Write a checkpoint: both optimizers, their networks, and the dictionary `about`."""
     about, arrays = {**about, "format": FORMAT}, {}
     for player, sgd in (("G", sgd_g), ("D", sgd_d)):
         about[player] = {"layers": architecture(sgd.net), "dtype": str(sgd.net.theta.dtype), "t": sgd.t}
@@ -173,19 +174,19 @@ def save(path, sgd_g, sgd_d, about):
 
 
 def restore(path, sgd_g, sgd_d):
-    """Put a checkpoint back into both players and their optimizers. Returns its `about`.
+    """Copy a checkpoint into both optimizers and their networks. Returns its `about`.
 
     Raises OSError if the file cannot be opened, and ValueError, naming the file, if it is
-    damaged or of another architecture. After an error nothing is changed.
+    damaged or has other networks. After an error nothing is changed.
     """
     about, arrays = read(path)
     pairs = []
     for player, sgd in (("G", sgd_g), ("D", sgd_d)):
         saved = about[player]["layers"]
-        wanted = json.loads(json.dumps(architecture(sgd.net)))   # with lists for tuples
+        wanted = json.loads(json.dumps(architecture(sgd.net)))   # lists instead of tuples
         if saved != wanted:
             raise ValueError(f"{path}: its {player} is {escape(in_words(saved))}, but this run's is "
-                             f"{in_words(wanted)}. Choose the checkpoint's settings, or another folder")
+                             f"{in_words(wanted)}. Take the checkpoint's settings, or another folder")
         for key, flat in flat_vectors(player, sgd):
             pairs += matched(path, key, sgd.net.named(flat), arrays)
     for view, a in pairs:
@@ -195,11 +196,12 @@ def restore(path, sgd_g, sgd_d):
 
 
 def load(path):
-    """(G, D) of a checkpoint, ready for G(z) and D(x) on the active backend.
+    """The networks (G, D) of a checkpoint, for G(z) and D(x) on the active backend.
 
-    D(x) is the logit; the probability is its sigmoid. If the run kept a mean of G's parameters
-    (optim.Momentum.average), G has the mean, as in the run's pictures. Raises OSError if the
-    file cannot be opened, and ValueError, naming the file, if it is foreign or damaged.
+    D(x) is the logit; its sigmoid is the probability of "real" for the objective "gan". If the
+    run kept the mean of G's parameters (optim.Momentum.average), G has the mean, as in the
+    run's pictures. Raises OSError if the file cannot be opened, and ValueError, naming the
+    file, if it is damaged or not a checkpoint.
     """
     about, arrays = read(path)
     nets = []
@@ -207,12 +209,12 @@ def load(path):
         with reading(path):
             layers = [LAYERS[name](*args) for name, *args in about[player]["layers"]]
             stored = sum(a.size for name, a in arrays.items() if is_parameter(name, player))
-            if size(layers) != stored:              # compared before a wrong size asks for all memory
+            if size(layers) != stored:              # a wrong size could need all memory
                 raise ValueError(f"the layers of {player} have {size(layers)} parameters, "
                                  f"the file has {stored}")
             net = Net(layers, about[player]["dtype"])
             if max(map(math.prod, net.shapes)) > LARGEST:
-                raise ValueError(f"the layers of {player} make too many numbers of one example")
+                raise ValueError(f"the layers of {player} have too large an output for one example")
         mean = f"{player}.mean"
         key = mean if any(name.startswith(mean) for name in arrays) else player
         for view, a in matched(path, key, net.named_parameters(), arrays):
@@ -222,15 +224,16 @@ def load(path):
 
 
 def read(path, arrays=True):
-    """(about, {name: array}). Without `arrays` only `about` is read. Raises as `load` does.
+    """(about, {name: array}) of a checkpoint. Raises the errors of `load`.
 
-    The directory of the zip file decides before anything is unpacked: np.savez compresses
-    nothing, so the arrays cannot need more memory than the file has bytes.
+    arrays=False: read only `about`; the second result is {}.
+    A checkpoint is a zip file whose parts are not compressed, so its arrays need no more memory
+    than the file has bytes. This is tested before an array is read.
     """
     with reading(path), open(path, "rb") as f, zipfile.ZipFile(f) as file:
         members = {member.filename: member for member in file.infolist()}
         if not len(members) == len(file.infolist()) <= MEMBERS:
-            raise ValueError("it has too many arrays, or two of one name")
+            raise ValueError("it has too many arrays, or two of the same name")
         if any(member.compress_type != zipfile.ZIP_STORED for member in members.values()):
             raise ValueError("it is compressed")
         if sum(member.file_size for member in members.values()) > os.fstat(f.fileno()).st_size:
@@ -244,13 +247,16 @@ def read(path, arrays=True):
 
 
 def array(file, name):
-    """The array in this member of a zip file. A header that promises too much is an error."""
+    """The array in this member of a zip file.
+
+    If the header names a larger array than the member has bytes for, NumPy raises ValueError.
+    """
     with file.open(name) as member:
         return np.lib.format.read_array(member, allow_pickle=False)
 
 
 def are_layers(x):
-    """Whether x can be the layers of a network, as `architecture` gives them."""
+    """Whether x has the form that `architecture` returns."""
     return type(x) is list and len(x) <= DEPTH and all(map(is_layer, x))
 
 
@@ -266,7 +272,7 @@ PLAYER = {"layers": are_layers, "dtype": one_of(["float32", "float64"]), "t": co
 
 
 def architecture(net):
-    """[["Linear", 100, 1200], ["ReLU"], ...]"""
+    """The layers of a network as lists: [["Linear", 100, 1200], ["ReLU"], ...]"""
     return [[type(layer).__name__, *layer.args] for layer in net.layers]
 
 
@@ -275,18 +281,19 @@ def in_words(layers):
 
 
 def flat_vectors(player, sgd):
-    """[("G", theta), ("G.v", v), ...]: theta and the vectors that the optimizer keeps."""
+    """[("G", theta), ("G.v", v), ...]: theta and the optimizer's vectors, with their keys."""
     return [(player, sgd.net.theta), *((f"{player}.{slot}", getattr(sgd, slot)) for slot in sgd.slots)]
 
 
 def is_parameter(name, player):
-    """Whether an array is a parameter, such as G.0.W, and not of a slot, such as G.v.0.W."""
+    """Whether this name is of a parameter, as G.0.W is, not of a slot, as G.v.0.W is."""
     return name.startswith(f"{player}.") and name.split(".")[1].isdigit()
 
 
 def matched(path, key, views, arrays):
-    """[(view, its array in the file), ...]. Raises ValueError if one is missing or does not
-    fit.
+    """[(view, its array in the file), ...] for the views {name: view}.
+
+    Raises ValueError if an array is missing, or differs from its view in shape or dtype.
     """
     pairs = []
     for name, view in views.items():
