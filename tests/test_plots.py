@@ -43,4 +43,4 @@ def test_without_a_window_live_says_so(monkeypatch, capsys):
     monkeypatch.setenv("MPLBACKEND", "agg")
     monkeypatch.setitem(matplotlib.rcParams, "backend", "module://not_here")
     assert plots.window("title") is None
-    assert "--live: matplotlib can open no window (" in capsys.readouterr().out
+    assert "--live: matplotlib cannot open a window (" in capsys.readouterr().out

@@ -1,7 +1,7 @@
-"""Independent jobs, side by side in several processes.
+"""Run independent jobs at the same time, in several processes.
 
-The processes are those of concurrent.futures. This module adds a clean end: after Ctrl-C, a
-request to terminate or the death of a worker, no process is left.
+concurrent.futures makes the processes. This module ends all of them after Ctrl-C, after a
+request to terminate (SIGTERM), and after the death of one of them.
 """
 
 import contextlib
@@ -16,20 +16,21 @@ from concurrent import futures
 from npgan import backend as xp
 from npgan.runs.fit import interruptible
 
-# Each worker computes in one thread: the libraries read these when they are loaded.
+# Each worker computes in one thread: the BLAS libraries read these variables when they load.
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
 def worker_count(asked, jobs):
-    """How many jobs run at once: `asked`, or one for each CPU core, or 1 on a device.
+    """How many of the jobs run at the same time. asked: the number from the user, or None.
 
-    Never more than there are jobs.
+    If None: one for each CPU core, or 1 on a GPU. Never more than there are jobs.
     """
     return max(1, min(len(jobs), asked or (cores() if xp.name() == "numpy" else 1)))
 
 
 def cores():
-    """The number of CPU cores that this process may use. If unknown, of all cores."""
+    """The number of CPU cores that this process may use; if unknown, the number of all cores.
+    """
     if hasattr(os, "process_cpu_count"):                    # Python 3.13
         return os.process_cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):                    # not on macOS and Windows
@@ -38,13 +39,13 @@ def cores():
 
 
 def each(f, jobs, workers):
-    """Yield (job, f(job)) as the jobs end.
+    """Yield (job, f(job)) for each job, in the order in which the jobs are done.
 
-    One worker: the jobs run in this process, in their order. More workers: they run in other
-    processes, so f must be a function of a module. When the generator ends, for whatever
-    reason, no process is left.
+    With one worker, the jobs run in this process, in the order of the list. With more, they run
+    in other processes, so f must be a function of a module, not a lambda. When this Python
+    generator ends, even with an error, all these processes end too.
 
-    Raises what f raises, OSError if a process dies, and KeyboardInterrupt at Ctrl-C or a
+    Raises the errors of f, OSError if a process dies, and KeyboardInterrupt after Ctrl-C or a
     request to terminate.
     """
     if workers == 1:
@@ -52,10 +53,10 @@ def each(f, jobs, workers):
             yield job, f(job)
         return
     waiting, running = list(enumerate(jobs)), {}
-    spawn, others = multiprocessing.get_context("spawn"), multiprocessing.active_children()
-    with environment_of_workers():                          # a pool has a process beside the workers
+    spawn, older = multiprocessing.get_context("spawn"), multiprocessing.active_children()
+    with environment_of_workers():                          # may start a helper process
         pool = futures.ProcessPoolExecutor(workers, spawn, initializer=prepare)
-    with interruptible() as stop, tempfile.TemporaryDirectory() as folder, pool:
+    with interruptible() as signals, tempfile.TemporaryDirectory() as folder, pool:
         try:
             while waiting or running:
                 while waiting and len(running) < workers:
@@ -64,10 +65,10 @@ def each(f, jobs, workers):
                     with environment_of_workers():
                         running[pool.submit(write_result, f, job, path)] = job, path
                 done, _ = futures.wait(running, timeout=.2, return_when=futures.FIRST_COMPLETED)
-                if stop:
+                if signals:
                     raise KeyboardInterrupt
                 for future in sorted(done, key=lambda future: future.exception() is not None):
-                    future.result()                         # errors come last: no result is lost
+                    future.result()                         # raises f's error; all results come first
                     job, path = running.pop(future)
                     with open(path, "rb") as file:
                         result = pickle.load(file)
@@ -77,15 +78,15 @@ def each(f, jobs, workers):
             raise OSError(f"a worker process died; these jobs were running and are lost: {jobs}") from e
         finally:
             if running:
-                for process in set(multiprocessing.active_children()) - set(others):
+                for process in set(multiprocessing.active_children()) - set(older):
                     process.terminate()
 
 
 def write_result(f, job, path):
-    """In a worker: write f(job) to a file.
+    """In a worker: compute f(job) and write it to a file.
 
-    The file replaces the pool's pipe. If a worker dies while it sends a result through the
-    pipe, the pool waits for the rest for ever.
+    A result does not go through the pool's pipe. If a worker died while it sent the result, the
+    pool would wait for the rest of the result without end.
     """
     with open(path, "wb") as file:
         pickle.dump(f(job), file)
@@ -93,11 +94,11 @@ def write_result(f, job, path):
 
 @contextlib.contextmanager
 def environment_of_workers():
-    """Workers that start in this context compute in one thread. Ctrl-C and the end of the
-    terminal do not reach them.
+    """A context in which to start workers: with one thread, and without terminal signals.
 
-    A terminal sends both signals to all its processes. `prepare` alone would come too late: a
-    worker imports the program first.
+    A terminal sends Ctrl-C and its end to all its processes. Only the parent handles them: a
+    worker inherits the signal mask, which blocks both. `prepare` cannot do this, because a
+    worker imports the program before it calls `prepare`.
     """
     before = {name: os.environ.get(name) for name in ENVIRONMENT}
     os.environ.update(ENVIRONMENT)
@@ -116,12 +117,12 @@ def environment_of_workers():
 
 
 def prepare():
-    """In a worker, before its first job: ignore Ctrl-C, and end when the parent does."""
+    """In a worker, before its first job: ignore Ctrl-C, and end when the parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with_parent, daemon=True).start()
 
 
 def end_with_parent():
-    """Wait for the end of the parent process, then end this one at once."""
+    """In a worker: wait until the parent process ends, then end this process at once."""
     multiprocessing.parent_process().join()
     os._exit(1)

@@ -1,8 +1,9 @@
 """The pictures of a run: sheets of images, curves, films, a window.
 
-Pillow draws images: this is quick enough for every epoch. matplotlib draws the rest, and is
-imported when the first figure is drawn. The examples draw figures of their own and write them
-with `save` and `movie`. A file is replaced as a whole, so a viewer never reads half of one.
+Pillow draws the images; this is quick enough for every epoch. matplotlib draws the curves and
+other figures, and is imported only when the first figure is drawn. The examples draw their own
+figures and write them with `save` and `movie`. A complete new file replaces the old one, so a
+viewer never reads half a file.
 """
 
 import contextlib
@@ -16,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from npgan.runs.checkpoint import replacing
 
 YELLOW = 255, 208, 0
-FRAME = 11, 5.5                      # size of a movie and of a live window, in inches
+FRAME = 11, 5.5                      # size of a movie and of a window, in inches
 GAP = 2                              # pixels between the images of a sheet
 
 
@@ -24,7 +25,7 @@ GAP = 2                              # pixels between the images of a sheet
 
 
 def grid(images, shape, columns, gap=GAP):
-    """One array of bytes with all images, row by row. Pixels are in [0, 1]; others are clipped.
+    """All images in one array of bytes, row by row. Pixels are clipped to [0, 1].
 
     images: (n, height * width) for shape (height, width), or (n, 3 * height * width) for
     shape (3, height, width)
@@ -40,8 +41,10 @@ def grid(images, shape, columns, gap=GAP):
 
 
 def sheet(path, images, shape, columns, caption, marked=()):
-    """Write images as one PNG with a caption. Small images are twice as large as their pixels.
-    The columns whose numbers are in `marked` get a yellow frame.
+    """Write a PNG with images in rows below a caption.
+
+    images, shape: as in `grid`     marked: the numbers of the columns that get a yellow frame
+    An image of at most 48 pixels in width is drawn at twice its size.
     """
     zoom = 2 if shape[-1] <= 48 else 1
     picture = Image.fromarray(grid(images, shape, columns)).convert("RGB")
@@ -54,12 +57,15 @@ def sheet(path, images, shape, columns, caption, marked=()):
 
 
 def frame(path, images, shape, columns):
-    """Write the same images as a frame for `film`: small, without a caption."""
+    """Write images as a frame for `film`: at their own size, without a caption."""
     write(path, Image.fromarray(grid(images, shape, columns)))
 
 
 def film(path, frames, captions):
-    """Write a GIF of PNG files, each with its caption. Unreadable files are left out."""
+    """Write a GIF from PNG files, each with its caption.
+
+    A file that cannot be read is left out, with a warning.
+    """
     pages = []
     for frame, caption in zip(frames, captions):
         try:
@@ -71,7 +77,7 @@ def film(path, frames, captions):
 
 
 def captioned(picture, caption, size):
-    """The picture below a caption, whose lines are as wide as the picture."""
+    """A new picture: the caption, in lines that fit the width, and the picture below it."""
     font, lines = ImageFont.load_default(size), [""]
     for word in caption.split():
         longer = f"{lines[-1]} {word}".strip()
@@ -87,13 +93,13 @@ def captioned(picture, caption, size):
 
 
 def write(path, picture, **options):
-    """Write a picture of Pillow. options: of the file format"""
+    """Write a Pillow picture. options: arguments of Image.save for the file format"""
     with replacing(path) as temporary:
         picture.save(temporary, **options)
 
 
 def write_gif(path, pages, ms=120):
-    """Write a GIF with `ms` milliseconds for each page, and 3 seconds for the last."""
+    """Write a GIF that shows each page for `ms` milliseconds, and the last for 3 seconds."""
     write(path, pages[0], save_all=True, append_images=pages[1:], loop=0, optimize=True,
           duration=[ms] * (len(pages) - 1) + [3000])
 
@@ -104,8 +110,9 @@ def write_gif(path, pages, ms=120):
 def curves(path, history, title, best):
     """Plot the rows of the history against epochs.
 
-    The panels show V and its value `best` at p_g = p_data; D(x) and D(G(z)); the norms of both
-    gradients; and the Parzen log-likelihoods, if there are any.
+    The first panel shows V, and as a line its value `best` at p_g = p_data with the optimal D.
+    The next panels show the means of D(x) and D(G(z)), the norms of both gradients, and the
+    Parzen log-likelihoods, if the history has some.
     """
     from matplotlib.figure import Figure
     column = {name: np.array([row.get(name, np.nan) for row in history], float)
@@ -139,13 +146,13 @@ def curves(path, history, title, best):
 
 
 def plain(text):
-    """The text for matplotlib, which takes what stands between two $ for a formula."""
+    """The text with each $ escaped: matplotlib reads what is between two $ as a formula."""
     return text.replace("$", r"\$")
 
 
 @contextlib.contextmanager
 def attempt(path):
-    """A context that draws a picture. An error there becomes a warning, so the program goes on.
+    """A context that draws a picture. An error in it becomes a warning; the program continues.
     """
     try:
         yield
@@ -155,14 +162,16 @@ def attempt(path):
 
 
 def save(path, fig, dpi=110):
-    """Write a figure of matplotlib, or print a warning."""
+    """Write a matplotlib figure. If that fails, print a warning."""
     with attempt(path), replacing(path) as temporary:
         fig.savefig(temporary, dpi=dpi)
 
 
 def movie(path, draw, moments, ms=120):
-    """Write PATH.gif and PATH.html, with one frame draw(fig, moment) for each moment, or print
-    a warning. The page has a slider and contains its pictures.
+    """Write a movie as PATH.gif and as the page PATH.html, with one frame for each moment.
+
+    draw(fig, moment) draws a frame. The page has a slider, and it contains its pictures. If a
+    file cannot be written, a warning is printed.
     """
     from matplotlib import rc_context
     from matplotlib.animation import HTMLWriter
@@ -175,7 +184,7 @@ def movie(path, draw, moments, ms=120):
         with rc_context({"animation.embed_limit": 200}), writer.saving(fig, temporary, fig.dpi):
             for moment in moments:
                 draw(fig, moment)
-                writer.grab_frame()                             # draws on the canvas, which is read next
+                writer.grab_frame()                             # draws on the canvas
                 page = Image.fromarray(np.array(canvas.buffer_rgba())[..., :3])
                 pages.append(page.quantize(64, dither=Image.Dither.NONE))
         make_self_contained(temporary)
@@ -189,7 +198,7 @@ ICONS = {"minus": "&minus;", "fast-backward": "|&lt;&lt;", "step-backward": "|&l
 
 
 def make_self_contained(path):
-    """Replace the icons of matplotlib's page, which come from the network, by characters."""
+    """Replace the icons of matplotlib's page by characters, as it would download the icons."""
     with open(path, encoding="utf-8") as f:
         text = re.sub(r'<link rel="stylesheet"\s[^>]*>', "", f.read())
     for icon, sign in ICONS.items():
@@ -202,13 +211,13 @@ def make_self_contained(path):
 
 
 def window(title):
-    """A figure in a window. Without a display, a sentence is printed and the result is None."""
+    """A new figure in a window. Without a display, prints a sentence and returns None."""
     try:
         import matplotlib.pyplot as plt
         plt.switch_backend(plt.rcParams["backend"])
     except (ImportError, ValueError) as e:
-        os.environ["MPLBACKEND"] = "agg"            # for the pictures
-        print(f"--live: matplotlib can open no window ({e}); the film will show the same")
+        os.environ["MPLBACKEND"] = "agg"            # can still write files
+        print(f"--live: matplotlib cannot open a window ({e}); the film will show the same")
         return None
     if plt.get_backend().lower() in ("agg", "pdf", "ps", "svg", "cairo", "template"):
         print("--live: there is no display to open a window on (matplotlib's backend is "
@@ -219,7 +228,7 @@ def window(title):
 
 
 def show(fig, draw):
-    """draw(fig) on the figure of a window, if the user has not closed the window."""
+    """Call draw(fig) and update the window, unless the user has closed the window."""
     import matplotlib.pyplot as plt
     if plt.fignum_exists(fig.number):
         draw(fig)
