@@ -1,18 +1,17 @@
-"""The paper's experiment on faces. G is trained twice, the second time on top of two new
-layers.
+"""The paper's experiment on faces, with the two stages of the authors' code.
 
-Read mnist.py first. Its `train` trains both stages:
+Read mnist.py first. Its `train` trains the networks in both stages:
 
-    DIR/pretrain    G maps noise z to faces
-    DIR             two new layers map z to the input of the pretrained G, and all of them are
-                    trained; D begins afresh
+    DIR/pretrain    G is pretrained: it maps noise z to faces
+    DIR             two new layers map z to the input of the pretrained G; the new and the
+                    pretrained layers are trained together, against a new D
 
-Each folder holds what mnist.py writes. --iterations stops each stage; --resume goes on in the
-stage that was interrupted.
+Each of the two folders gets the files that mnist.py writes. --iterations N ends each stage
+after N iterations. --resume continues the stage that was interrupted.
 
-The Parzen log-likelihood is the mean over the five folds of the Toronto Face Database, each
-with its own sigma; +- is the standard error over the folds. Without the database the example
-takes other faces. Their log-likelihood is not comparable to published ones.
+The Parzen log-likelihood is the mean over the five folds of the Toronto Face Database (TFD).
+Each fold has its own sigma; +- is the standard error over the folds. Without the database the
+example trains on other faces. Do not compare their log-likelihood with published ones.
 """
 
 import argparse
@@ -34,7 +33,7 @@ from npgan.runs import checkpoint, images, options
 from npgan.runs.images import Preset, Run
 
 PRIOR = Normal()
-EPOCH = 10_000          # if there are at most half as many images, an epoch repeats them, mirrored too
+EPOCH = 10_000          # a training set of at most half as many images is mirrored and repeated
 
 
 # --- The authors' published configurations: pretraining, and the new layers -------------------
@@ -72,13 +71,13 @@ def quick_new_layers():
 
 @dataclass(kw_only=True)
 class FacesPreset(Preset):
-    new_layers: Callable        # new_layers(): what the second stage puts beneath G
-    pretrain_epochs: int        # of the first stage; `epochs` are those of the second
+    new_layers: Callable        # new_layers(): the layers that the second stage puts before G
+    pretrain_epochs: int        # epochs of the first stage; `epochs` are those of the second
 
     OPTIONS = (*Preset.OPTIONS, "pretrain_epochs")
 
 
-# The authors' D ascends half of V at the rate .05. That is V at the rate .025.
+# In the authors' code D ascends V / 2 at the rate .05. This equals V at the rate .025.
 PRESETS = {
     "quick": FacesPreset(quick_networks, partial(quick_optimizer, epochs=16), new_layers=quick_new_layers,
                          pretrain_epochs=12, epochs=16, batch_size=32, lr=1e-3, lr_d=1e-3,
@@ -93,7 +92,7 @@ PRESETS = {
 
 
 def main(args):
-    """Both stages, or if a run is resumed what is left of them."""
+    """Run both stages. If the run is resumed, run only what is not done."""
     run = Run("faces", PRESETS, args, PRIOR, score, scores, stage="pretrain")
     folder, pretrained = os.path.dirname(run.out), run.path
     second = os.path.join(folder, "checkpoint.npz")
@@ -104,7 +103,7 @@ def main(args):
         args = argparse.Namespace(**vars(run.settings), out=folder, quiet=run.quiet)
     elif "pretrain_epochs" in args:
         raise ValueError(f"--pretrain-epochs {args.pretrain_epochs}: {folder} is in its second stage; "
-                         "leave the option out to go on")
+                         "leave the option out to continue")
     with Run("faces", PRESETS, args, PRIOR, score, scores) as run:
         x = run.load(load).train
         layers_g, layers_d = run.preset.networks(x.shape[1], x.mean(axis=0))
@@ -114,13 +113,13 @@ def main(args):
 
 
 def is_complete(pretraining):
-    """Whether the checkpoint of a resumed pretraining has all epochs."""
+    """Whether the run is resumed from a checkpoint after the last epoch of pretraining."""
     about = pretraining.about
     return bool(about) and about["state"]["epoch"] >= about["config"]["pretrain_epochs"]
 
 
 def pretrain(run):
-    """The first stage."""
+    """Run the first stage."""
     with run:
         run.epochs = run.settings.pretrain_epochs
         x = run.load(load).train
@@ -128,7 +127,7 @@ def pretrain(run):
 
 
 def begin_with(layers_g, path):
-    """Make the arrays of G in a checkpoint the initial values of the layers."""
+    """Initialise the layers with the parameters of G in the checkpoint at this path."""
     _, arrays = checkpoint.read(path)
     for l, layer in enumerate(layers_g):
         for name, shape in layer.parameters.items():
@@ -142,12 +141,12 @@ def begin_with(layers_g, path):
 
 
 def load(data):
-    """The faces to train on, and the label that all output uses for them. `valid` and `test`
-    are lists with an array for each fold.
+    """The faces, and their label, which names them in all output.
 
-    The database trains on its unlabelled images and has five folds. Other faces have no
-    unlabelled images. They train on those of the first fold, and have only this fold, because
-    the others validate and test on these images.
+    `valid` and `test` of the faces are lists with an array for each fold.
+    With TFD, the networks train on its unlabelled images, and there are five folds. Other faces
+    have no unlabelled images, so the networks train on the training images of the first fold.
+    The other folds are not used then, because they validate and test on these images.
     """
     faces = tfd.read(None if by_name(data, "auto") else data)
     images, *folds = tfd.split(faces), tfd.split(faces, 0, "train")
@@ -155,20 +154,19 @@ def load(data):
         folds += [tfd.split(faces, fold, "train") for fold in range(1, tfd.FOLDS)]
     label = {"tfd": "TFD", "olivetti": "Olivetti faces"}.get(images.name, images.name)
     if images.name != "tfd":
-        print(f"{label}, {len(images.train)} images to train on: not the Toronto Face Database")
+        print(f"Training on {len(images.train)} images of {label}, not of the Toronto Face Database")
     if len(images.train) <= EPOCH // 2:
         mirrored = images.train.reshape(-1, *images.shape)[:, :, ::-1].reshape(images.train.shape)
         both = np.concatenate([images.train, mirrored])
-        images = images._replace(train=np.tile(both, (EPOCH // len(both), 1)))      # the labels stay
+        images = images._replace(train=np.tile(both, (EPOCH // len(both), 1)))      # but not the labels
     return images._replace(valid=[fold.valid for fold in folds], test=[fold.test for fold in folds]), label
 
 
 def estimate(images, samples):
-    """(log-likelihood in nats, its standard error, the sigma of each fold, whether one is at an
-    edge of the grid)
+    """The Parzen log-likelihood: (ll in nats, standard error, [sigma of each fold], at_edge).
 
-    The log-likelihood is the mean over the folds. With one fold, the standard error is over its
-    test images.
+    ll is the mean over the folds. The standard error is over the folds or, if there is only
+    one, over its test images. at_edge: whether the sigma of a fold is at an edge of the grid
     """
     folds = [metrics.parzen(samples, valid, test) for valid, test in zip(images.valid, images.test)]
     ll = np.array([fold.ll for fold in folds])
@@ -181,22 +179,23 @@ def score(images, samples):
 
 
 def scores(images, samples):
-    """The log-likelihood of samples beside those of real images and of k-means centres: entries
-    of result.json, and a sentence.
+    """Entries of result.json, and a sentence: the log-likelihood of samples and its anchors.
+
+    The anchors are the estimates with real images and with k-means centres as samples.
     """
-    train = images.train[:len(images.train_labels)]                     # each image once
+    train = images.train[:len(images.train_labels)]                     # without the repetitions
     n, k = min(10_000, len(train)), min(10_000, -(-len(train) // 2))
     ll, se, sigma, at_edge = estimate(images, samples)
-    real, real_se, *_ = estimate(images, metrics.kmeans(train, n, 0))
+    real, real_se, *_ = estimate(images, metrics.kmeans(train, n, 0))                # n random images
     centres, centres_se, *_ = estimate(images, metrics.kmeans(train, k, 1))
     over = f"{len(sigma)} folds" if len(sigma) > 1 else "the test images of one fold"
     sigmas = ", ".join(f"{s:.3f}" for s in sigma)
     sentence = (f"Parzen log-likelihood: {ll:.0f} +- {se:.0f} nats over {over} (sigma {sigmas})\n"
-                f"  the same of {n} real training images as samples: {real:.0f} +- {real_se:.0f}; "
-                f"of {k} k-means centres: {centres:.0f} +- {centres_se:.0f}\n")
+                f"  with {n} real training images as samples: {real:.0f} +- {real_se:.0f}; "
+                f"with {k} k-means centres: {centres:.0f} +- {centres_se:.0f}\n")
     if images.name != "tfd":
-        sentence += ("  These are not the Toronto Face Database: not to be compared with the paper's "
-                     "2057 +- 26\n")
+        sentence += ("  These faces are not from the Toronto Face Database: do not compare with the "
+                     "paper's 2057 +- 26\n")
     return {"parzen_ll": ll, "parzen_se": se, "parzen_sigma": sigma, "parzen_sigma_at_edge": at_edge,
             "parzen_folds": len(sigma), "parzen_samples": len(samples),
             "parzen_real_data": real, "parzen_real_data_se": real_se, "parzen_real_data_n": n,
@@ -210,7 +209,7 @@ def parser():
              "these files; or a directory with one of them, or with images of faces. TFD: " + tfd.ADVICE)
     epochs = ", ".join(f"{name}: {preset.pretrain_epochs}" for name, preset in PRESETS.items())
     p.add_argument("--pretrain-epochs", type=options.integer(1), metavar="N",
-                   help=f"epochs of the first stage to reach in all ({epochs})")
+                   help=f"epochs of the first stage, those before a --resume included ({epochs})")
     return p
 
 

@@ -202,7 +202,7 @@ def test_both_stages_write_every_file_and_say_what_they_did(album, tmp_path, cap
         assert (folder / "history.csv").read_text().count("\n") == epochs + 1
     out = capsys.readouterr().out
     assert out.index("album, pretrain, preset quick") < out.index("album, preset quick")
-    assert "not to be compared with the paper's 2057 +- 26" in out
+    assert "do not compare with the paper's 2057 +- 26" in out
     assert "over the test images of one fold" in out
 
 
@@ -260,7 +260,7 @@ def test_an_interrupted_run_goes_on_in_the_stage_it_was_in_to_the_same_bits(albu
     assert main("--data", album, *options, "--out", tmp_path / "parts", stop=stop) == 130
     out = capsys.readouterr().out
     assert f"python examples/faces.py --resume --out {tmp_path / 'parts'}" in out
-    assert ("Interrupted at epoch" in out and "all of it is saved" in out) == (stop[1] != "end")
+    assert ("Interrupted at epoch" in out and "everything until then is saved" in out) == (stop[1] != "end")
     assert main("--resume", "--out", tmp_path / "parts") == 0
     out = capsys.readouterr().out
     assert ("pretrain, preset" in out) == (stop[0] == "pretrain") and "album, preset quick" in out
@@ -277,7 +277,7 @@ def test_ctrl_c_saves_everything_says_how_to_go_on_and_exits_with_130(album, tmp
         [sys.executable, "-c", script, *args], tmp_path / "pretrain" / "checkpoint.npz",
         cwd=programs.EXAMPLES.parent)
     assert status == 130 and "Traceback" not in err, err
-    assert f"To go on: python examples/faces.py --resume --out {tmp_path}\n" in out
+    assert f"To continue: python examples/faces.py --resume --out {tmp_path}\n" in out
     assert npgan.load(tmp_path / "pretrain" / "checkpoint.npz") and not (tmp_path / "checkpoint.npz").exists()
 
 
@@ -342,9 +342,9 @@ def test_the_database_trains_on_its_unlabelled_images_and_the_estimate_is_over_i
     assert (found["parzen_real_data"], found["parzen_real_data_se"]) == pytest.approx((ll, se))
     ll, se, _ = expected(metrics.kmeans(images.train, 100, 1))
     assert (found["parzen_kmeans"], found["parzen_kmeans_se"]) == pytest.approx((ll, se))
-    assert "over 5 folds" in sentence and "not to be compared" in sentence
+    assert "over 5 folds" in sentence and "do not compare" in sentence
     sentence = module.scores(images._replace(name="tfd"), samples)[1]
-    assert "not to be compared" not in sentence
+    assert "do not compare" not in sentence
     assert main("--data", path, "--iterations", 2, "--out", tmp_path / "run") == 0
 
 
@@ -393,4 +393,5 @@ def test_help_names_both_stages_epochs_and_where_to_ask_for_the_database():
     done = run_here("--help")
     said = " ".join(done.stdout.split())
     assert done.returncode == 0
-    assert "--pretrain-epochs N" in said and "Susskind" in said and "epochs to reach in all" in said
+    assert "--pretrain-epochs N" in said and "Susskind" in said
+    assert "those before a --resume included" in said

@@ -108,7 +108,7 @@ def test_a_run_writes_every_file_and_says_what_it_did(data, tmp_path, capsys):
     assert set(os.listdir(tmp_path)) == {*FILES, "best.npz", "frames", ".lock"}, "no temporary files are left"
     assert entries["parzen_samples"] == 10_000
     assert (entries["parzen_real_data_n"], entries["parzen_kmeans_n"]) == (200, 100)
-    assert "of 200 real training images as samples" in out and "of 100 k-means centres" in out
+    assert "with 200 real training images as samples" in out and "with 100 k-means centres" in out
 
 
 def test_the_whole_example_runs_on_the_stand_in_device_and_to_the_same_bits(data, tmp_path, device):
@@ -203,7 +203,8 @@ def test_ctrl_c_saves_everything_says_how_to_go_on_and_exits_with_130(data, tmp_
     args = command("--data", data, "--out", out, "--epochs", 10_000)
     status, said, err = programs.interrupted(args, out / "checkpoint.npz", number)
     assert status == 130, err
-    assert f"To go on: python examples/mnist.py --resume --out '{out}'\n" in said and "Traceback" not in err
+    assert f"To continue: python examples/mnist.py --resume --out '{out}'\n" in said
+    assert "Traceback" not in err
     assert npgan.load(out / "checkpoint.npz")
 
 
@@ -249,7 +250,7 @@ def test_a_checkpoint_that_cannot_be_written_ends_the_run_and_names_the_last_goo
             raise OSError(28, "No space left on device")
         original(path, sgd_g, sgd_d, about)
     monkeypatch.setattr(checkpoint, "save", save)
-    words = "No space.*To go on from the last checkpoint: .* --resume"
+    words = "No space.*To continue from the last checkpoint: .* --resume"
     with pytest.raises(OSError, match=words):
         main("--data", data, "--out", tmp_path)
     assert checkpoint.read(tmp_path / "checkpoint.npz")[0]["state"]["epoch"] == 1
@@ -288,7 +289,8 @@ def test_a_second_run_in_one_folder_moves_the_whole_first_one_aside(data, tmp_pa
     main("--data", data, "--epochs", 1, "--seed", 1, "--out", tmp_path)
     assert kept.read_bytes() == first and {*os.listdir(kept.parent)} == files
     assert not (tmp_path / "result.json").exists() and os.listdir(tmp_path / "frames") == ["0001.png"]
-    assert f"There was a run in {tmp_path} already: it is now in {kept.parent}" in capsys.readouterr().out
+    moved = f"There was already a run in {tmp_path}: its files are now in {kept.parent}"
+    assert moved in capsys.readouterr().out
     second = new.read_bytes()
     for wrong in (("--batch-size", 5000), ("--update", "simultaneous", "--k", 2)):
         with pytest.raises(ValueError):
@@ -303,7 +305,7 @@ def test_a_finished_run_resumed_trains_nothing_and_says_so(data, tmp_path, capsy
     main("--data", data, "--epochs", 2, "--out", tmp_path)
     before = arrays(tmp_path)
     main("--out", tmp_path, "--resume", "--epochs", 1)
-    assert "nothing is left to train" in capsys.readouterr().out
+    assert "The training is complete." in capsys.readouterr().out
     assert all(np.array_equal(a, before[name]) for name, a in arrays(tmp_path).items())
 
 
@@ -399,7 +401,7 @@ def test_help_explains_every_option_and_gives_the_defaults():
         assert option in said
     for action in example().parser()._actions:
         assert "".join(action.help.split()) in said and action.option_strings[-1] in said, action
-    assert "epochstoreachinall,alsowhenresuming(quick:8,paper:250)" in said
+    assert "epochsinall,thosebeforea--resumeincluded(quick:8,paper:250)" in said
     assert "(default0)" in said
 
 

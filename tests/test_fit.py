@@ -94,7 +94,7 @@ def test_a_folder_where_nothing_can_be_written_is_refused_by_name(tmp_path):
 def test_a_folder_has_one_writer_at_a_time_and_a_dead_one_holds_nothing(tmp_path):
     options.folder(str(tmp_path))
     assert options.folder(str(tmp_path)) == str(tmp_path), "this process may write again"
-    options.held.clear()
+    options.locks.clear()
     with filelock.FileLock(tmp_path / ".lock"):
         words = "^--out .*: another run writes to this folder; name another one$"
         with pytest.raises(ValueError, match=words):
@@ -345,7 +345,7 @@ def test_a_signal_ends_any_program_in_one_sentence(number, monkeypatch):
         assert os.environ["MPLBACKEND"] == "agg"
         os.kill(os.getpid(), number)
     assert run_program(monkeypatch, main, io.StringIO(), err) == 130
-    assert err.getvalue() == "it.py: interrupted before its end\n"
+    assert err.getvalue() == "it.py: interrupted before it was complete\n"
 
 
 @pytest.mark.parametrize("row, one_image, words", [

@@ -101,10 +101,10 @@ STATE = {"epoch": checkpoint.count, "iteration": checkpoint.count, "seconds": ch
 
 def fit(players, x, prior, sgd_d, sgd_g, state, *, seed, epochs, iterations=None, k=1, update="algorithm1",
         quiet=False):
-    """Train until the run has `epochs` epochs or `iterations` iterations, the earlier of both.
+    """Train to the end of epoch `epochs`, or of iteration `iterations` if that comes first.
 
-    Both count from the beginning of the run, not of this call. Another call with the same state
-    continues the training. x: the training set, on the device.
+    Both numbers count from the beginning of the run, not of this call. So another call with the
+    same state continues the training. x: the training set, on the device.
 
     Yields the state, always the same object, at the end of each epoch. If training stops within
     an epoch, because of `iterations` or Ctrl-C, `fit` yields the state there too. Ctrl-C sets
@@ -113,7 +113,8 @@ def fit(players, x, prior, sgd_d, sgd_g, state, *, seed, epochs, iterations=None
     `fit` has no signal handler set.
 
     k: D's steps in each iteration; a number, or a function of the iteration of the run. If k is
-    a function, an epoch has as many iterations as with k = 1, and can show an example often.
+    a function, an epoch has as many iterations as with k = 1. The epoch
+    then shows the examples more than once.
 
     The random streams of an epoch depend only on (seed, epoch). So a run that continues from a
     saved state ends in the same bits as a run that never stopped.
@@ -190,9 +191,9 @@ def progress_bar(done, last, quiet, unit="it"):
 
 
 def skip(players, examples, prior, rng, iterations, k=1, update="algorithm1"):
-    """Draw all random numbers and examples of so many iterations, without training.
+    """Draw the random numbers and the examples of so many iterations, without training.
 
-    After this, the rest of a resumed epoch draws what it would have drawn without the stop.
+    The later iterations of a resumed epoch then draw the same as if the run had never stopped.
     """
     for i in range(iterations):
         for _ in range(steps(k, i)):
@@ -234,7 +235,7 @@ def in_groups(records, signals, seconds=.5):
 
 # In the order in which an iteration computes them. Of the statistics that are not finite, only
 # the first is reported: the others may follow from it.
-CULPRITS = {"D_x": "discriminator's output", "D_Gz": "generator's output",
+QUANTITIES = {"D_x": "discriminator's output", "D_Gz": "generator's output",
             "V": "objective V, an exponential of the discriminator's output,",
             "norm_d": "discriminator's gradient", "norm_g": "generator's gradient"}
 
@@ -249,8 +250,8 @@ def read(records, begun, where):
     for record, finite in zip(records, np.isfinite(values)):
         if not finite.all():
             wrong = [name for name, good in zip(STATISTICS, finite) if not good]
-            culprit = next(CULPRITS[name] for name in CULPRITS if name in wrong)
-            raise FloatingPointError(f"iteration {begun + record.iteration + 1} ({where}): the {culprit} "
+            quantity = next(QUANTITIES[name] for name in QUANTITIES if name in wrong)
+            raise FloatingPointError(f"iteration {begun + record.iteration + 1} ({where}): the {quantity} "
                                      "is not finite")
     return values
 
@@ -264,9 +265,9 @@ def check_parameters(players, where):
 
 @contextlib.contextmanager
 def interruptible():
-    """A context in which the first Ctrl-C does not stop the program: it is put into a list.
+    """A context in which the first Ctrl-C only appends its signal number to a list.
 
-    The context gives the list, so the caller can complete an iteration and then stop. A request
+    The context gives the list, so its user can complete an iteration and then stop. A request
     to terminate (SIGTERM) and the end of the terminal (SIGHUP) count as Ctrl-C. A second signal
     raises KeyboardInterrupt, unless it is SIGHUP. A signal that the process ignores stays
     ignored. A handler that was not set from Python stays, because Python could not restore it.

@@ -1,12 +1,13 @@
 """What surrounds a training on images: options, the folder of a run, pictures, scores.
 
-Read examples/mnist.py first. It makes the players and trains them, and calls what stands here,
-as cifar10.py and faces.py do. Nothing here trains: the loop is in fit.py, and the algorithm in
-gan.py. The folder of a run holds
+Read examples/mnist.py first. It makes the players, trains them, and uses the classes and
+functions of this module, as cifar10.py and faces.py do. This module does not train: the loop is
+in fit.py, and the algorithm in gan.py. A run writes into its folder
 
-    after each epoch    checkpoint.npz, samples.png, history.csv, a frame of the film
-    if it was scored    best.npz, unless an earlier epoch scored higher
-    at the end          curves.png, figure2.png, interpolation.png, training.gif, result.json
+    after each epoch           checkpoint.npz, samples.png, history.csv, a frame of the film
+    after each scored epoch    best.npz, unless an earlier epoch scored as high
+    at the end                 curves.png, figure2.png, interpolation.png, training.gif,
+                               result.json
 """
 
 import argparse
@@ -39,13 +40,13 @@ FILES = ("result.json", "checkpoint.npz", "best.npz", "history.csv", "samples.pn
 class Preset:
     """An experiment's networks and optimizer, and the defaults of its options."""
 
-    networks: Callable          # networks(pixels, mean image) gives the layers of G and those of D
-    optimizer: Callable         # optimizer(net, lr, updates in an epoch)
+    networks: Callable          # networks(pixels, mean image): the layers of G and the layers of D
+    optimizer: Callable         # optimizer(net, lr, updates in an epoch): see optim.py
     epochs: int
     batch_size: int
     lr: float
     lr_d: float
-    update: str                 # of fit.UPDATES
+    update: str                 # a key of fit.UPDATES
     r1: float = 0.              # weight of the penalty R1 on D; 0: none
     average: int = 0
     parzen_every: int = 0
@@ -53,7 +54,7 @@ class Preset:
     OPTIONS = "epochs", "batch_size", "lr", "lr_d", "update", "average", "parzen_every"
 
     def defaults(self):
-        """{option: its value in this preset}"""
+        """The options that depend on the preset, with their values: {option: value}."""
         return {name: getattr(self, name) for name in self.OPTIONS}
 
 
@@ -61,12 +62,12 @@ class Preset:
 
 
 COMMON = {"data": "auto", "preset": "quick", "k": 1, "objective": "gan", "generator_loss": "non-saturating",
-          "seed": 0, "dtype": "float32", "iterations": None}                # defaults that no preset changes
-MAY_CHANGE = "epochs", "pretrain_epochs", "iterations", "parzen_every", "data"          # in a resumed run
+          "seed": 0, "dtype": "float32", "iterations": None}                # the defaults in every preset
+MAY_CHANGE = "epochs", "pretrain_epochs", "iterations", "parzen_every", "data"          # when resuming
 
 
 def parser(description, name, presets, data, known=("auto",), model=""):
-    """A parser with the options of every experiment on images.
+    """A parser with the options that all experiments on images have.
 
     name, model: as in Run
     data: the help text of --data
@@ -82,39 +83,42 @@ def parser(description, name, presets, data, known=("auto",), model=""):
 
     at_least_1, at_least_0 = options.integer(1), options.integer(0)
     p = options.parser(
-        description, f"Go on with an interrupted run: {command(name, model)} --resume --out DIR\n"
-        "NPGAN_BACKEND=cupy runs it on an NVIDIA GPU; NPGAN_DATA=DIR says where the data are.",
+        description, f"To continue an interrupted run: {command(name, model)} --resume --out DIR\n"
+        "Environment: NPGAN_BACKEND=cupy trains on an NVIDIA GPU; NPGAN_DATA=DIR is the folder of the data.",
         argument_default=argparse.SUPPRESS)
     p.add_argument("--data", type=known_or_path, metavar="WHAT", help=data)
     p.add_argument("--preset", choices=presets,
                    help="quick (default): small networks, trained in minutes on two CPU cores; "
-                        "paper: the paper's networks and schedule")
+                        "paper: the networks and schedules of the authors' code")
     p.add_argument("--epochs", type=at_least_1, metavar="N",
-                   help=f"epochs to reach in all, also when resuming ({by_preset('epochs')})")
-    options.add(p, "--iterations", help="stop at this many iterations in all, if that comes first")
+                   help="epochs in all, those before a --resume included "
+                        f"({by_preset('epochs')})")
+    options.add(p, "--iterations", help="stop after N iterations in all, if --epochs is not reached before")
     p.add_argument("--k", type=at_least_1, help="steps of D for each step of G (default 1)")
     p.add_argument("--batch-size", type=at_least_1, metavar="M",
                    help=f"m, examples in a minibatch ({by_preset('batch_size')})")
     options.add(p, "--objective", "--generator-loss")
     p.add_argument("--update", choices=UPDATES,
                    help="algorithm1 (default of quick): D's step, then G's step with fresh noise; "
-                        "simultaneous (default of paper): both from one minibatch, as in the authors' code")
+                        "simultaneous (default of paper): both steps from one minibatch, as in the "
+                        "authors' code")
     p.add_argument("--lr", type=options.positive, metavar="RATE",
                    help=f"learning rate of G ({by_preset('lr')})")
     p.add_argument("--lr-d", type=options.positive, metavar="RATE",
-                   help=f"learning rate of D (default: in proportion to G's, as {by_preset('lr_d')})")
+                   help=f"learning rate of D ({by_preset('lr_d')}; with --lr, "
+                        "it changes in the same proportion)")
     p.add_argument("--average", type=at_least_0, metavar="N",
-                   help="show and score G with the mean of its parameters over about the last N updates; "
-                        f"0: without the mean; training is the same ({by_preset('average')})")
+                   help="for pictures and scores, G has the mean of its parameters over about the last N "
+                        f"updates; 0: its last parameters; no effect on training ({by_preset('average')})")
     if any(preset.parzen_every for preset in presets.values()):
         p.add_argument("--parzen-every", type=at_least_0, metavar="N",
-                       help="Parzen log-likelihood every N epochs; 0: at the end only "
+                       help="estimate the Parzen log-likelihood every N epochs; 0: only at the end "
                             f"({by_preset('parzen_every')})")
     options.add(p, "--seed")
     p.add_argument("--dtype", choices=("float32", "float64"), help="default float32")
     default = default_folder(name, model, "PRESET", "N")
-    options.add(p, "--out", help=f"where everything goes (default {default})")
-    options.add(p, "--resume", help="go on from checkpoint.npz in DIR, with the settings of that run")
+    options.add(p, "--out", help=f"the folder for all files of the run (default {default})")
+    options.add(p, "--resume", help="continue the run in DIR from its checkpoint.npz, with its settings")
     options.add(p, "--quiet")
     return p
 
@@ -131,26 +135,27 @@ def default_folder(name, model, preset, seed):
 
 
 class Run:
-    """One training on images: the settings, the folder, and what is printed.
+    """One training on images: its settings, its folder, and its printed lines.
 
     settings    the value of each option
     preset      the networks and the optimizer
     images      the data, after `load`
     per_epoch   iterations in an epoch, after `load`
-    epochs      epochs to reach in all
-    show        a function from what the networks see to pixels, for pictures
-    status      the exit status
-    where       where the run stands, for the sentence at Ctrl-C
+    epochs      epochs of the whole run
+    show        show(x): the pixels in [0, 1] of images x that are scaled as D sees them
+    status      the exit status of the program
+    where       when Ctrl-C arrived, for the sentence that is printed then
     missing     the files that could not be written
     folder      --out
 
-    name: the example. model: the value of its option --model, if it has one
-    stage: the folder in --out, if this is the first of two runs
+    name: the name of the example     model: the value of its option --model, if it has one
+    stage: if this is the first of two runs, its folder within --out
     parzen_ll(images, samples): the log-likelihood for the history
-    scores(images, samples): entries of result.json, and a sentence
+    scores(images, samples): entries of result.json, and a sentence to print
 
-    A Run is a context. In it Ctrl-C ends with a sentence and status 130. A FloatingPointError
-    names the last good checkpoint, and an OSError names the command that goes on from there.
+    A Run is a context. Ctrl-C within the context prints a sentence and sets status = 130.
+    A FloatingPointError gets the path of the last good checkpoint added to its message. An
+    OSError gets the command that continues from this checkpoint.
     """
 
     def __init__(self, name, presets, args, prior, parzen_ll=None, scores=None, model="", stage=""):
@@ -178,43 +183,44 @@ class Run:
         return self
 
     def __exit__(self, kind, error, traceback):
-        options.held.clear()
+        options.locks.clear()
         if self.title and self.saved and issubclass(kind or object, OSError):       # after `start`
-            raise OSError(f"{error}. To go on from the last checkpoint: {self.resume_command}") from error
+            raise OSError(f"{error}. To continue from the last checkpoint: {self.resume_command}") from error
         if kind is FloatingPointError:
             saved = f"the last good checkpoint is {self.path}"
             good = saved if self.saved else "no checkpoint was written yet"
             raise FloatingPointError(f"{error}; {good}. Begin again with a smaller --lr") from error
         if kind is KeyboardInterrupt:
-            go_on = f" To go on: {self.resume_command}" if self.saved else ""
-            print(f"Interrupted {self.where}.{go_on}")
+            advice = f" To continue: {self.resume_command}" if self.saved else ""
+            print(f"Interrupted {self.where}.{advice}")
             self.status = 130
             return True                                 # the exception ends here
 
     def load(self, load):
-        """load(--data) gives the images and their label. Returns the images.
+        """Call load(--data), which gives the images and their label. Returns the images.
 
-        Raises ValueError if the checkpoint was trained on others, or if they are too few.
+        Raises ValueError if the checkpoint was trained on other images, or if they are too few.
         """
         settings, about = self.settings, self.about
         self.images, label = load(settings.data)
-        self.label = label.encode(errors="backslashreplace").decode()       # a folder's name may be no UTF-8
+        self.label = label.encode(errors="backslashreplace").decode()       # a label may not be valid UTF-8
         self.checksum = zlib.crc32(np.ascontiguousarray(self.images.train))
         if about and about["data"] != self.checksum:
-            raise ValueError(f"--resume: {self.out} was trained on {about['label']}, and --data "
+            raise ValueError(f"--resume: {self.out} was trained on {about['label']}, but --data "
                              f"{settings.data} ({self.label}) is not the same data")
         if about and about["backend"] != xp.name():
-            print(f"{self.out} was begun on {about['backend']}. On {xp.name()} the random streams are "
-                  "others, and so are the bits.")
+            print(f"{self.out} was begun on {about['backend']}. {xp.name()} draws other random numbers, so "
+                  "the result differs from that of a run on one backend.")
         self.per_epoch = iterations_per_epoch(len(self.images.train), settings.batch_size, settings.k)
         if self.state.iteration >= self.per_epoch:
-            raise ValueError(f"{self.path}: not a checkpoint of a run, or a damaged one: it has iteration "
-                             f"{self.state.iteration} of an epoch of {self.per_epoch}")
+            raise ValueError(f"{self.path}: not a checkpoint of a run, or a damaged one: it is at "
+                             f"iteration {self.state.iteration} of an epoch of {self.per_epoch}")
         return self.images
 
     def start(self, sgd_g, sgd_d):
-        """Make the folder, read the checkpoint if --resume, and say what will be trained.
-        Returns the state to begin with. If --average, sgd_g keeps the mean.
+        """Make the folder, read the checkpoint if --resume, and print what will be trained.
+
+        Makes sgd_g keep the mean if --average is not 0. Returns the state to begin with.
         """
         settings, self.sgd_g, self.sgd_d = self.settings, sgd_g, sgd_d
         if settings.average:
@@ -235,14 +241,16 @@ class Run:
               f"in all, {self.per_epoch} iterations each{limit}. Watch {self.file('samples.png')}{mean}")
         last = self.epochs * self.per_epoch
         if self.state.iterations(self.per_epoch) >= min(last, settings.iterations or last):
-            print("So nothing is left to train: the last pictures and scores again.")
+            print("The training is complete. Only the last pictures and scores are made again.")
         return self.state
 
     def save(self, state):
-        """Write best.npz if this epoch scored highest, and checkpoint.npz. Then samples.png,
-        history.csv, and after a complete epoch a frame of the film. Ctrl-C waits for the end.
+        """Score the epoch if it is due, and write the checkpoint and what a user watches.
 
-        Raises KeyboardInterrupt if Ctrl-C stopped the training or came meanwhile.
+        The files are best.npz, if this epoch scored highest; checkpoint.npz; samples.png;
+        history.csv; and, if the epoch is complete, a frame of the film.
+        Raises KeyboardInterrupt, but only after writing, if Ctrl-C stopped the training or
+        arrived while the files were written.
         """
         parzen_every = self.settings.parzen_every
         with interruptible() as signals:
@@ -251,7 +259,7 @@ class Run:
                 state.history[-1]["parzen_ll"] = self.parzen_ll(self.images, samples)
                 self.keep_best(state, state.history[-1]["parzen_ll"])
             self.write_checkpoint(self.path, state)
-            self.saved, self.where = True, f"at {moment(state)}, and all of it is saved"
+            self.saved, self.where = True, f"at {position(state)}; everything until then is saved"
             self.show_progress(state)
         if state.interrupted or signals:
             raise KeyboardInterrupt
@@ -263,8 +271,9 @@ class Run:
             "backend": xp.name(), "config": vars(self.settings), "state": state.saved(), **entries})
 
     def keep_best(self, state, ll):
-        """Write best.npz, unless it has a score as high. Returns the best epoch and its score
-        as entries of result.json.
+        """Write best.npz, unless the file exists with a score at least as high as ll.
+
+        Returns the best epoch and its score, as entries of result.json.
         """
         best, path = {"epoch": state.epoch, "parzen_ll": ll}, self.file("best.npz")
         with self.trying("best.npz"):
@@ -278,10 +287,10 @@ class Run:
         return {f"best_{name}": value for name, value in best.items()}
 
     def show_progress(self, state):
-        """Write what a user watches while the training runs."""
+        """Write what a user watches during training: samples.png, a frame, history.csv."""
         samples = self.generate(self.noise(100, 0))
         with self.trying("samples.png"):
-            self.sheet("samples.png", samples, 10, f"{self.title}, {moment(state)}")
+            self.sheet("samples.png", samples, 10, f"{self.title}, {position(state)}")
         if not state.iteration:
             with self.trying("frames"):
                 plots.frame(self.frame(state.epoch), self.show(samples), self.images.shape, 10)
@@ -291,70 +300,76 @@ class Run:
 
     @contextlib.contextmanager
     def trying(self, name):
-        """A context that writes a file which the run can do without. The first failure prints a
-        warning.
-        """
+        """A context that writes a file. If it fails, the run continues, with one warning."""
         try:
             yield
             self.missing.discard(name)
         except Exception as e:                      # of Pillow, matplotlib or the file system
             if name not in self.missing:
                 reason = " ".join(str(e).removeprefix(f"{self.file(name)}: ").split()) or type(e).__name__
-                print(f"Warning: {self.file(name)} could not be written ({reason}). It is tried again after "
-                      f"the next epoch, at the end, and by {self.resume_command}", file=sys.stderr)
+                print(f"Warning: {self.file(name)} could not be written ({reason}). The run tries again "
+                      f"after later epochs or at its end; {self.resume_command} tries again, too",
+                      file=sys.stderr)
             self.missing.add(name)
 
     def warn_if_dead(self, row, samples):
-        """Warn once if G learns nothing: D rejects all samples, and they are one image or give
-        no gradient.
+        """Warn, once in a run, if G learns nothing.
+
+        G learns nothing if D rejects all its samples, and if the samples are all one image or
+        G's gradient is almost 0.
         """
         one_image = np.ptp(samples, axis=0).max() < 1e-3
         if not self.warned and row["D_Gz"] < 1e-3 and (one_image or row["norm_g"] < 1e-8):
             self.warned = True
             what = "draws one image for every z" if one_image else "has hardly any gradient"
-            print(f"Warning: in epoch {row['epoch']} G {what}, and D rejects it (mean D(G(z)) "
-                  f"{row['D_Gz']:.1g}), so G learns nothing. What usually helps: begin again with another "
-                  "--seed, smaller rates (--lr, --lr-d), or --generator-loss non-saturating", file=sys.stderr)
+            print(f"Warning: in epoch {row['epoch']} G {what}, and D rejects its samples (mean D(G(z)) "
+                  f"{row['D_Gz']:.1g}), so G learns nothing. Begin again, for example with another --seed, "
+                  "smaller rates (--lr, --lr-d), or --generator-loss non-saturating", file=sys.stderr)
 
     def finish(self, state):
-        """Write what save could not, curves.png, training.gif, figure2.png, interpolation.png
-        and result.json, and print the scores.
+        """Write the last pictures and result.json, and print the scores.
+
+        The pictures are curves.png, training.gif, figure2.png and interpolation.png. Files that
+        `save` could not write are tried again.
         """
         self.where = "after the training, before the last pictures and scores"
-        now, history = f"{self.title}, {moment(state)}", state.history or [state.row(self.per_epoch)]
+        caption, history = f"{self.title}, {position(state)}", state.history or [state.row(self.per_epoch)]
         self.show_progress(state)
         optimal_value = OBJECTIVES[self.settings.objective].optimal_value
         with self.trying("curves.png"):
-            plots.curves(self.file("curves.png"), history, now, optimal_value)
+            plots.curves(self.file("curves.png"), history, caption, optimal_value)
         with self.trying("training.gif"):
             self.draw_film(state.epoch)
         with self.trying("figure2.png"):
-            self.draw_figure2(now)
+            self.draw_figure2(caption)
         with self.trying("interpolation.png"):
-            self.draw_interpolation(now)
+            self.draw_interpolation(caption)
         scores, sentence = {}, ""
         if self.scores:
-            print("Parzen log-likelihoods, and the two anchors ...")
+            print("Estimating the Parzen log-likelihood, and those of real images and k-means centres ...")
             scores, sentence = self.scores(self.images, self.generate(self.noise(10_000, 1)))
             if self.settings.parzen_every:
                 scores |= self.keep_best(state, scores["parzen_ll"])
         result = self.result(state) | scores
         checkpoint.write(self.file("result.json"), json.dumps(result, indent=1))
         written = [name for name in FILES if name not in self.missing and os.path.isfile(self.file(name))]
-        print(f"{now}: {result['iterations']} iterations in {state.seconds:.0f} s, "
+        print(f"{caption}: {result['iterations']} iterations in {state.seconds:.0f} s, "
               f"{1000 * result['seconds_per_iteration']:.1f} ms each\n{sentence}"
               f"{self.out}: {' '.join(written)}")
 
     # --- Samples of G
 
     def noise(self, n, stream):
-        """z (n, ...) from the prior, drawn on the host: both backends get the same z."""
+        """n noise samples z (n, ...), drawn on the host, so both backends have the same z.
+
+        stream: the number of the random stream; each use of samples has its own
+        """
         z = np.empty((n, *self.sgd_g.net.shapes[0]), self.settings.dtype)
         self.prior(np.random.default_rng((self.settings.seed, stream, 2)), z)
         return z
 
     def generate(self, z):
-        """G(z) on the host (len(z), pixels), with the mean of G's parameters if it is kept."""
+        """G(z) (len(z), pixels) on the host. G has the mean of its parameters if it is kept."""
         G = self.sgd_g.net
         with self.sgd_g.averaged():                     # in parts, because a wide network has a large tape
             parts = [xp.asnumpy(G(xp.asarray(z[i:i + 1000]))) for i in range(0, len(z), 1000)]
@@ -372,7 +387,7 @@ class Run:
         plots.sheet(self.file(name), self.show(x), self.images.shape, columns, caption, marked)
 
     def write_history(self, state):
-        """history.csv: a row for each epoch, and a row for the epoch that has begun."""
+        """Write history.csv: a row for each complete epoch, and one for a partial epoch."""
         rows = state.history + ([state.row(self.per_epoch)] if state.iteration else [])
         names = [name for name in rows[0] if name != "parzen_ll"] + ["parzen_ll"]
         with checkpoint.replacing(self.file("history.csv")) as temporary:
@@ -382,7 +397,7 @@ class Run:
                 writer.writerows(rows)
 
     def draw_film(self, epochs):
-        """training.gif with at most 60 frames, if there are any."""
+        """Write training.gif with at most 60 of the frames, if there are any."""
         frames = [epoch for epoch in range(1, epochs + 1) if os.path.exists(self.frame(epoch))]
         if not frames:
             return
@@ -390,21 +405,21 @@ class Run:
         captions = [f"{self.title}, epoch {epoch}" for epoch in chosen]
         plots.film(self.file("training.gif"), [self.frame(epoch) for epoch in chosen], captions)
 
-    def draw_figure2(self, now):
-        """Samples as in the paper's Figure 2, and the training examples nearest to some."""
+    def draw_figure2(self, caption):
+        """Write samples and the training examples nearest to some, as the paper's Figure 2."""
         samples = self.generate(self.noise(48, 2))
         nearest = self.images.train[xp.asnumpy(metrics.nearest(samples[5::6], self.images.train))]
         rows = np.concatenate([samples.reshape(8, 6, -1), nearest[:, None]], axis=1).reshape(56, -1)
-        self.sheet("figure2.png", rows, 7, f"{now}: samples; in yellow the training example nearest to the "
-                   "sample on its left", marked=(6,))
+        self.sheet("figure2.png", rows, 7, f"{caption}: samples; in yellow the training example nearest "
+                   "to the sample on its left", marked=(6,))
 
-    def draw_interpolation(self, now):
-        """G along 8 straight lines in z space, as in the paper's Figure 3."""
+    def draw_interpolation(self, caption):
+        """Write G(z) for z along 8 straight lines in z space, as in the paper's Figure 3."""
         ends = self.noise(16, 3).reshape(8, 2, 1, -1)
         steps = np.linspace(0, 1, 12, dtype=self.settings.dtype)[:, None]
         z = (1 - steps) * ends[:, 0] + steps * ends[:, 1]                           # (8, 12, n)
         self.sheet("interpolation.png", self.generate(z.reshape(96, -1)), 12,
-                   f"{now}: along straight lines between two points of z space")
+                   f"{caption}: along straight lines between two points of z space")
 
     def result(self, state):
         """The entries of result.json that every run has."""
@@ -418,10 +433,13 @@ class Run:
 
 
 def read_about(path, experiment):
-    """`about` of a run's checkpoint. Raises ValueError if it is of another experiment."""
+    """The entry `about` of a run's checkpoint (checkpoint.py).
+
+    Raises ValueError if there is no checkpoint, or one of another experiment.
+    """
     if not os.path.exists(path):
-        raise ValueError(f"--resume: there is no {path}; leave --resume out to begin, or name the run's "
-                         "folder with --out")
+        raise ValueError(f"--resume: there is no {path}; leave --resume out to begin a run, or name "
+                         "the run's folder with --out")
     about, _ = checkpoint.read(path, arrays=False)
     found = about.get("experiment", "something else")
     if found != experiment:
@@ -432,7 +450,7 @@ def read_about(path, experiment):
     return about | {name: escape(about[name], 200) for name in ("label", "backend")}       # are printed
 
 
-CONFIG = {       # what a checkpoint may say of each option
+CONFIG = {       # for each option, a check of its value in a checkpoint
     "data": short_text, "preset": short_text, "seed": natural, "dtype": one_of(["float32", "float64"]),
     "objective": one_of(OBJECTIVES), "generator_loss": one_of(GENERATOR_LOSSES), "update": one_of(UPDATES),
     "k": positive_count, "batch_size": positive_count, "epochs": positive_count,
@@ -442,8 +460,9 @@ CONFIG = {       # what a checkpoint may say of each option
 
 
 def find_settings(presets, args, about, path):
-    """The value of each option: from the command line, else from the checkpoint, else the
-    default.
+    """{option: its value}: from the command line, else the checkpoint, else the default.
+
+    Raises ValueError if the checkpoint was made with another value than the command line's.
     """
     if about:
         names = COMMON.keys() | next(iter(presets.values())).defaults().keys()
@@ -460,14 +479,15 @@ def find_settings(presets, args, about, path):
     for name, value in args.items():
         if about and name not in MAY_CHANGE and value != config[name]:
             raise ValueError(f"--{name.replace('_', '-')} {value}: {path} was made with {config[name]}; "
-                             "leave the option out to go on, or begin another run with another --out")
+                             "leave the option out to continue, or begin another run with another --out")
     config |= args
     if config["update"] == "simultaneous" and config["k"] != 1:
         raise ValueError(f"--k {config['k']}: the simultaneous update has k = 1; add --update algorithm1")
     return config
 
 
-def moment(state):
+def position(state):
+    """The text "epoch 3" or, within epoch 4, "epoch 3 and 40 iterations"."""
     return f"epoch {state.epoch}" + (f" and {state.iteration} iterations" if state.iteration else "")
 
 
@@ -480,8 +500,9 @@ def parzen_ll(images, samples):
 
 
 def parzen_scores(images, samples):
-    """The Parzen log-likelihood of the test set beside its two anchors: entries of result.json,
-    and a sentence.
+    """Entries of result.json, and a sentence: Parzen log-likelihoods of the test set.
+
+    The two anchors beside that of the samples are explained in metrics.py.
     """
     ours = metrics.parzen(samples, images.valid, images.test)
     anchors = metrics.anchors(images.train, images.valid, images.test, n=min(10_000, len(images.train)))
@@ -492,6 +513,6 @@ def parzen_scores(images, samples):
                "parzen_kmeans": kmeans.ll, "parzen_kmeans_n": kmeans.samples}
     sentence = (f"Parzen log-likelihood of the test set: {ours.ll:.0f} +- {ours.se:.1f} nats "
                 f"(sigma {ours.sigma:.3f})\n"
-                f"  the same of {real.samples} real training images as samples: {real.ll:.0f}; "
-                f"of {kmeans.samples} k-means centres: {kmeans.ll:.0f}\n")
+                f"  with {real.samples} real training images as samples: {real.ll:.0f}; "
+                f"with {kmeans.samples} k-means centres: {kmeans.ll:.0f}\n")
     return entries, sentence
