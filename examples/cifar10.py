@@ -1,10 +1,10 @@
-"""The paper's two experiments on CIFAR-10: fully connected networks, and a convolutional
-discriminator with a "deconvolutional" generator.
+"""The paper's two experiments on CIFAR-10: fully connected and convolutional networks.
 
-Read mnist.py first. Its `train` trains these networks too, and leaves the same files. They see
-images after global contrast normalisation, as the authors' networks did. Pictures show every
-image with the mean grey and the median contrast of the training set. As in the paper, there is
-no score.
+The convolutional experiment has a convolutional D and a "deconvolutional" G.
+Read mnist.py first. Its `train` also trains these networks, and writes the same files, except
+best.npz: as in the paper, there is no score. The networks see images after global contrast
+normalisation, as in the authors' code. Pictures show every image with the median brightness and
+the median contrast of the training images.
 """
 
 import argparse
@@ -45,7 +45,9 @@ def paper_convolutional(pixels, mean):
     return G, D
 
 
-# --- Smaller networks, trained in minutes, with Adam and R1: with SGD alone D wins ------------
+# --- Smaller networks, trained in minutes -----------------------------------------------------
+
+# These networks train with Adam and with the penalty R1 on D, because with SGD alone D wins.
 
 
 def quick_fully_connected(pixels, mean):
@@ -66,8 +68,10 @@ def quick_convolutional(pixels, mean):
 
 
 def tents(n):
-    """He's initialiser for kernels of n x n, each a tent: a weight times a height that falls
-    from the middle to the edges. So G begins with smooth images. From random pixels, D wins.
+    """He's initialiser for n x n kernels, each a random weight times one array of heights.
+
+    The heights fall from the middle of the kernel to its edges, as in a tent. So G begins with
+    smooth images. If G begins with independent pixels instead, D wins.
     """
     height = np.minimum(np.arange(1, 2 * n, 2), np.arange(2 * n - 1, 0, -2)) / n
 
@@ -78,12 +82,12 @@ def tents(n):
 
 
 def quick_optimizer(net, lr, updates, epochs):
-    """The rate falls to a tenth over so many epochs, and stays there."""
+    """Adam, with a rate that falls to lr / 10 over `epochs` epochs and then stays constant."""
     return Adam(net, Ramp(updates, lr, lr / 10, epochs), b1=.5)
 
 
-# The authors' D ascends half of V at the rate .025. That is V at the rate .0125. They publish
-# no number of epochs. 250 is where the momentum ends its rise.
+# In the authors' code D ascends V / 2 at the rate lr. This equals V at the rate lr / 2. The
+# authors publish no number of epochs; 250 is the epoch in which the momentum stops rising.
 PRESETS = {
     "fully-connected": {
         "quick": Preset(quick_fully_connected, partial(quick_optimizer, epochs=24), epochs=24, batch_size=64,
@@ -110,14 +114,15 @@ def main(args):
 
 
 def load(data):
-    """The images, and the label that all output uses for them."""
+    """The images, and their label, which names them in all output."""
     images = cifar10.load(None if by_name(data, "auto") else data, partial=True)
     return images, re.sub(r"^cifar10(?=,|$)", "CIFAR-10", images.name)
 
 
 def normalise(x):
-    """Normalise the contrast of images in place. Returns the function that shows such
-    images.
+    """Normalise the contrast of the images x in place. Returns the function for `run.show`.
+
+    The function gives every image the median brightness and the median contrast of x.
     """
     mean, norm = (float(np.median(a)) for a in cifar10.contrast(x))
     cifar10.gcn(x, out=x)
@@ -128,13 +133,13 @@ def parser(model="fully-connected"):
     p = images.parser(
         __doc__, "cifar10", PRESETS[model], model=model,
         data='"auto" (default): the binary batches from NPGAN_DATA or the cache, else a download; '
-             "or a directory with some of the batches, or the archive")
+             "or the path of a directory with some of the batches, or of the archive")
     p.add_argument("--model", choices=PRESETS, default=model, help="the networks (default fully-connected)")
     return p
 
 
 if __name__ == "__main__":
-    # --model is read first, because --help prints the defaults of this model.
+    # --model is read before the other options: --help prints the defaults of this model.
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--model", nargs="?")
     model = first.parse_known_args()[0].model
