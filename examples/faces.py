@@ -33,7 +33,7 @@ from npgan.runs import checkpoint, images, options
 from npgan.runs.images import Preset, Run
 
 PRIOR = Normal()
-EPOCH = 10_000          # a training set of at most half as many images is mirrored and repeated
+EPOCH = 10_000          # images: a smaller training set, at most half as large, is mirrored and repeated
 
 
 # --- The authors' published configurations: pretraining, and the new layers -------------------

@@ -406,7 +406,10 @@ class Run:
         plots.film(self.file("training.gif"), [self.frame(epoch) for epoch in chosen], captions)
 
     def draw_figure2(self, caption):
-        """Write samples and the training examples nearest to some, as the paper's Figure 2."""
+        """Write 8 rows of 6 samples, as in the paper's Figure 2.
+
+        Beside the last sample of each row is the training example nearest to this sample.
+        """
         samples = self.generate(self.noise(48, 2))
         nearest = self.images.train[xp.asnumpy(metrics.nearest(samples[5::6], self.images.train))]
         rows = np.concatenate([samples.reshape(8, 6, -1), nearest[:, None]], axis=1).reshape(56, -1)

@@ -29,8 +29,7 @@ def worker_count(asked, jobs):
 
 
 def cores():
-    """The number of CPU cores that this process may use; if unknown, the number of all cores.
-    """
+    """The number of CPU cores that this process may use, or if unknown, of all cores."""
     if hasattr(os, "process_cpu_count"):                    # Python 3.13
         return os.process_cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):                    # not on macOS and Windows

@@ -3,7 +3,7 @@
 A moment is an object with what one frame of the film shows: the networks' state after some
 iterations. Each example defines its own class of moments. This module needs only their
 attribute `iteration`. The function draw(fig, moments) of an example draws the frame of the last
-moment in the list; it gets the earlier ones for curves.
+moment in the list, and may use the earlier moments, for example for curves.
 """
 
 import time
