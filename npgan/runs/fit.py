@@ -236,8 +236,8 @@ def in_groups(records, signals, seconds=.5):
 # In the order in which an iteration computes them. Of the statistics that are not finite, only
 # the first is reported: the others may follow from it.
 QUANTITIES = {"D_x": "discriminator's output", "D_Gz": "generator's output",
-            "V": "objective V, an exponential of the discriminator's output,",
-            "norm_d": "discriminator's gradient", "norm_g": "generator's gradient"}
+              "V": "objective V, an exponential of the discriminator's output,",
+              "norm_d": "discriminator's gradient", "norm_g": "generator's gradient"}
 
 
 def read(records, begun, where):
