@@ -1,11 +1,11 @@
-"""The laboratory's Python side: npgan plays the game, this module says what a page can see of it.
+"""The laboratory's Python side: it trains G and D with npgan, and tells a page what to draw.
 
-A page sends messages, for example {"kind": "run", "on": true}; the answers go back through one
-function, post(text, frame). worker.js runs this module in a browser, examples/lab.py runs it
-natively. Every number that a page shows is computed by the package npgan, which is not changed.
+The page sends messages, for example {"kind": "run", "on": true}. The answers go back through
+one function, post(text, frame). In the browser worker.js runs this module; examples/lab.py
+runs it in a native process. The module calls the package npgan and changes nothing in it.
 
-    SETTINGS        what can be chosen, with ranges; the page makes its controls of them
-    Line, Plane     what a frame shows of G and D, in one dimension and in two
+    SETTINGS        what a user can choose, with ranges; the page makes its controls of them
+    Line, Plane     what a frame shows of G and D, on a line and in the plane
     Game            the players, their optimizers, and Algorithm 1 in progress
     traced          one iteration, recorded line by line
     Lab             the messages
@@ -19,6 +19,7 @@ import statistics
 import sys
 import time
 import tokenize
+import traceback
 
 import numpy as np
 
@@ -38,6 +39,7 @@ SHOWN, DRAWN = 256, 1000        # samples G(z) in a frame; data points that the 
 CELLS, QUANTILES = 200, 512     # on a line: cells of the grid of x; z at equal distances
 ARROWS_LINE = 64                # on a line: how many of these z have an arrow to G(z)
 SIDE, LINES, ARROWS = 30, 15, 64    # in the plane: D's map, G's manifold, samples with an arrow
+FOREVER = 10 ** 9               # iterations
 TRAINING, PERIOD = .012, .028   # seconds: training in a frame, and a frame in all if it can be kept
 HEART = [[.055 * 16 * math.sin(t) ** 3,
           .055 * (13 * math.cos(t) - 5 * math.cos(2 * t) - 2 * math.cos(3 * t) - math.cos(4 * t))]
@@ -57,7 +59,8 @@ def number(name, label, type, low, high, default, help, **more):
             "step": 1 if type == "int" else .01, "help": help, "rebuilds": False, **more}
 
 
-# rebuilds: a new value needs new networks. only: the other settings' values with which this one counts.
+# rebuilds: whether a new value needs new networks
+# only: {another setting: values}. At other values of that setting, this setting has no effect.
 GROUPS = {
     "Data": [
         choice("data", "data", [*toy.ON_A_LINE, *toy.IN_THE_PLANE, "drawn"], "ring",
@@ -102,7 +105,7 @@ REBUILDS = [name for name, setting in SETTINGS.items() if setting["rebuilds"]]
 
 
 def checked(settings):
-    """The settings, with integers and floats as such. Raises ValueError with a clear sentence."""
+    """The settings with their right types. Raises ValueError, naming the setting."""
     if not isinstance(settings, dict):
         raise ValueError(f"the settings are {settings!r}, but must be an object of names and values")
     return {name: checked_value(name, value) for name, value in settings.items()}
@@ -120,10 +123,10 @@ def checked_value(name, value):
         if not (isinstance(value, list) and 1 <= len(value) <= s["most"] and all(map(is_point, value))):
             raise ValueError(f"points: give 1 to {s['most']} points [x, y], with x and y from -1 to 1")
         return value
-    if not (is_number(value) and s["low"] <= value <= s["high"] and (s["type"] != "int" or value == int(value))):
-        kind = "an integer" if s["type"] == "int" else "a number"
+    kind, number = ("an integer", int) if s["type"] == "int" else ("a number", float)
+    if not (is_number(value) and s["low"] <= value <= s["high"] and value == number(value)):
         raise ValueError(f"{name} = {value!r}: give {kind} from {s['low']} to {s['high']}")
-    return int(value) if s["type"] == "int" else float(value)
+    return number(value)
 
 
 def is_number(value):
@@ -131,7 +134,8 @@ def is_number(value):
 
 
 def is_point(value):
-    return isinstance(value, list) and len(value) == 2 and all(is_number(c) and -1 <= c <= 1 for c in value)
+    return (isinstance(value, list) and len(value) == 2
+            and all(is_number(coordinate) and -1 <= coordinate <= 1 for coordinate in value))
 
 
 def prior(settings):
@@ -142,7 +146,9 @@ def prior(settings):
 def quantiles(settings, n):
     """n numbers z, from low to high, that divide the prior into parts of equal probability."""
     u = (np.arange(n) + .5) / n
-    return 2 * u - 1 if settings["prior"] == "uniform" else np.array([*map(statistics.NormalDist().inv_cdf, u)])
+    if settings["prior"] == "uniform":
+        return 2 * u - 1
+    return np.array([statistics.NormalDist().inv_cdf(each) for each in u])
 
 
 def noise(settings, d):
@@ -156,6 +162,8 @@ def distribution(settings):
     """p_data, a toy.Toy"""
     if settings["data"] == "drawn":
         return toy.mixture("drawn", settings["points"], .03)._replace(extent=(-1.2, 1.2))
+    if settings["data"] == "ring":
+        return toy.ring(sd=.05)         # as in examples/hello.py; the default modes are hard to see
     return (toy.ON_A_LINE | toy.IN_THE_PLANE)[settings["data"]]()
 
 
@@ -163,8 +171,10 @@ def distribution(settings):
 
 
 def shown_D(objective, a):
-    """The map of D: its probability of "real". A critic gives no probability. So its values are
-    centred and scaled before the sigmoid maps them to [0, 1].
+    """D(x), the probability of "real", from the logits a.
+
+    A critic gives no probability. So its values are first given the mean 0 and the standard
+    deviation 1. Then the sigmoid maps them to [0, 1].
     """
     if objective.f is None:
         a = (a - a.mean()) / xp.maximum(a.std(), 1e-6)
@@ -205,13 +215,15 @@ class Line:
         show["D_star"][...] = xp.asnumpy(theory.optimal_discriminator(self.P, P_g))[1:-1]
         show["map_x"][...], show["samples"][...] = Gz[self.arrows], Gz[QUANTILES:]
         show["JSD"][...] = theory.jsd(self.P, P_g)
-        # V(G, D*) = C(G), equation 4; the other objectives have another maximum
-        show["V_optimal"][...] = theory.criterion(self.P, P_g) if players.objective.name == "gan" else math.nan
+        if players.objective.name == "gan":
+            show["V_optimal"][...] = theory.criterion(self.P, P_g)      # V(G, D*) = C(G), equation 4
+        else:
+            show["V_optimal"][...] = math.nan                           # the maximum of another V
 
     def probabilities(self, Gz):
-        """The probability of G(z) in each cell of the grid of x; first and last: beside the grid.
+        """The probabilities that G(z) is below the grid, in each of its cells, and above it.
 
-        All z are equally likely, and G is taken as linear between neighbouring z.
+        All z are equally likely. G is taken to be linear between neighbouring z.
         """
         low, high = np.minimum(Gz[1:], Gz[:-1]), np.maximum(Gz[1:], Gz[:-1])
         below = np.clip((self.edges[:, None] - low) / np.maximum(high - low, 1e-12), 0, 1).mean(axis=1)
@@ -219,8 +231,8 @@ class Line:
 
 
 class Plane:
-    """D(x) on a square of x, samples with the gradient of G's loss, and G's manifold: the
-    lattice of z as G maps it. The tapes serve all frames.
+    """D(x) on a square of x, samples G(z) with the gradient of G's loss J, and G on a lattice
+    of z. The tapes serve all frames.
     """
 
     dimension = 2
@@ -246,7 +258,7 @@ class Plane:
         tape.x[0][...] = self.tape_g.x[-1][LINES ** 2:LINES ** 2 + ARROWS]
         self.D.forward(self.tape_d)
         tape.dx[-1][...] = objective.dJ(tape.x[-1], players.generator_loss)
-        self.D.backward(tape, parameters=False)                         # dJ/dG(z), as in gan.generator_backward
+        self.D.backward(tape, parameters=False)                         # dJ/dG(z)
         Gz = xp.asnumpy(self.tape_g.x[-1]) * self.scale
         show["D"][...] = shown_D(objective, self.tape_square.x[-1]).reshape(SIDE, SIDE)
         show["grid"][...] = Gz[:LINES ** 2].reshape(LINES, LINES, 2)
@@ -278,7 +290,10 @@ class Still:
 
 
 def network(inputs, outputs, settings, activation, seed, first, W):
-    """Linear - activation - ... - Linear. first: the initialisers of the first layer; W: of the others."""
+    """Linear - activation - ... - Linear, with `depth` hidden layers.
+
+    first: the initialisers of the first layer     W: of the weights of the others
+    """
     width, depth = settings["width"], settings["depth"]
     layers = [Linear(inputs, width, *first), activation()]
     for _ in range(depth - 1):
@@ -287,9 +302,9 @@ def network(inputs, outputs, settings, activation, seed, first, W):
 
 
 def networks(n, settings):
-    """G and D for points of n coordinates: those of examples/figure1.py and of toy2d.py."""
+    """G and D for points of n coordinates, as in examples/figure1.py (1) and toy2d.py (2)."""
     seed, c = settings["seed"], settings["weight"]
-    if n == 1:          # these ranges spread the bends of the tanh units over all z (G) and all x (D)
+    if n == 1:          # the ranges spread the bends of the tanh units over all z (G) and all x (D)
         G = network(n, n, settings, Tanh, 2 * seed, (uniform(2), uniform(2)), glorot)
         activation, first, W = Tanh, (uniform(1), uniform(3)), glorot
     else:
@@ -303,7 +318,7 @@ def networks(n, settings):
 
 
 class Game:
-    """G and D, their optimizers, and Algorithm 1 in progress. `change` applies settings live."""
+    """G and D, their optimizers, and Algorithm 1 in progress."""
 
     def __init__(self, settings):
         self.iterations, self.seconds, self.settings, self.record = 0, 0., {}, None
@@ -353,11 +368,11 @@ class Game:
                                    penalty=penalty and penalty(s["weight"]))
         for name, buffer in self.buffers().items():
             if "theta" not in name:
-                buffer[...] = 0                                         # a trace shows them before they are written
+                buffer[...] = 0             # a trace shows the buffers before they are written
         sgd_d = Still() if s["train"] == "G" else self.sgd_d
         sgd_g = Still() if s["train"] == "D" else self.sgd_g
         train, k = (gan.train, s["k"]) if s["update"] == "alternating" else (gan.train_simultaneous, 1)
-        self.game = train(self.players, self.examples, prior(s), sgd_d, sgd_g, self.rng, 10 ** 9, k)
+        self.game = train(self.players, self.examples, prior(s), sgd_d, sgd_g, self.rng, FOREVER, k)
 
     def buffers(self):
         """The arrays of an iteration, by the paper's names."""
@@ -370,7 +385,7 @@ class Game:
     def iterate(self):
         """One iteration. Raises FloatingPointError if a number of it is not finite."""
         begun = time.perf_counter()
-        with np.errstate(all="ignore"):                                 # the check below says it more clearly
+        with np.errstate(all="ignore"):     # instead of NumPy's warnings, the error below
             self.record = r = next(self.game)
             finite = math.isfinite(r.V + r.norm_d + r.norm_g)
         self.iterations += 1
@@ -380,11 +395,11 @@ class Game:
 
     def not_finite(self):
         return FloatingPointError(
-            f"Iteration {self.iterations}: V, a gradient or theta is not finite. Press reset. Then try smaller "
-            "learning rates, a penalty on D, or the objective gan.")
+            f"Iteration {self.iterations}: V, a gradient or theta is not finite. Press reset. Then try "
+            "smaller learning rates, a penalty on D, or the objective gan.")
 
     def move(self, by):
-        """Move all G(z) by this distance, in the units of the data, as examples/figure1.py does."""
+        """Move all G(z) by this distance, in the units of the data."""
         self.G.layers[-1].b += by / self.scale
 
     # --- Frames
@@ -416,7 +431,7 @@ class Game:
 
 
 def algorithm1():
-    """{line of gan.py: what Algorithm 1 says there}, from the comments beside the lines of train."""
+    """{line of gan.py: Algorithm 1's sentence}, from the comments beside the lines of train."""
     source, first = inspect.getsourcelines(gan.train)
     tokens = tokenize.generate_tokens(iter(source).__next__)
     return {first + token.start[0] - 1: token.string.lstrip("# ")
@@ -428,7 +443,7 @@ def traced(game):
 
     An entry shows the arrays as they are before its line runs.
     """
-    events, sentences = [], algorithm1()
+    events, sentences, known = [], algorithm1(), {}
 
     def trace(frame, event, argument):
         code = frame.f_code
@@ -443,7 +458,10 @@ def traced(game):
                 elif isinstance(value, float) or getattr(value, "shape", None) == ():
                     entry["values"][name] = finite(value)
                 elif isinstance(value, (np.ndarray, type(game.G.theta))):
-                    entry["arrays"].append({"name": name, **summary(xp.asnumpy(value))})
+                    a = xp.asnumpy(value)
+                    if name not in known or not np.array_equal(known[name][0], a, equal_nan=True):
+                        known[name] = a, {"name": name, **summary(a)}
+                    entry["arrays"].append(known[name][1])
             if frame.f_lineno in sentences:
                 entry["sentence"] = sentences[frame.f_lineno]
             events.append(entry)
@@ -459,7 +477,7 @@ def traced(game):
 
 
 def summary(a):
-    """An array in a few numbers: its shape, mean, root mean square, and 16 bins from low to high."""
+    """An array in few numbers: shape, mean, root mean square, and 16 bins from low to high."""
     values = a[np.isfinite(a)].astype(float)
     picture, edges = np.histogram(values, 16)
     whole = a.astype(float)
@@ -477,9 +495,10 @@ def finite(value):
 
 
 class Lab:
-    """Answers a page's messages. post(text, frame): text is JSON, frame a float32 vector or None.
+    """Answers a page's messages through post(text, frame).
 
-    A frame is valid until post returns. The first answer to a message has the message's id.
+    text is JSON. frame is a float32 vector, valid until post returns, or None. The first answer
+    to a message carries the message's id, if it has one.
     """
 
     def __init__(self, post):
@@ -501,8 +520,8 @@ class Lab:
             self.answer(text)
         except FloatingPointError as e:
             self.stop(e)
-        except ValueError as e:
-            self.say(kind="error", sentence=str(e))
+        except Exception as e:
+            self.say(kind="error", sentence=sentence(e))
         self.id = None
 
     def tick(self):
@@ -510,12 +529,12 @@ class Lab:
         if self.running:
             try:
                 self.advance()
-            except (FloatingPointError, ValueError) as e:
+            except Exception as e:
                 self.stop(e)
 
     def stop(self, error):
         self.running = False
-        self.say(kind="stopped", sentence=str(error))
+        self.say(kind="stopped", sentence=sentence(error))
 
     def answer(self, text):
         try:
@@ -581,7 +600,7 @@ class Lab:
     def advance(self):
         """Train for TRAINING seconds. If a frame takes long, train less to keep its PERIOD."""
         end = time.perf_counter() + max(min(TRAINING, PERIOD - self.looking), TRAINING / 3)
-        for _ in range(self.per_frame or 10 ** 9):
+        for _ in range(self.per_frame or FOREVER):
             self.game.iterate()
             if time.perf_counter() >= end:
                 break
@@ -592,6 +611,16 @@ class Lab:
     def show(self, kind="frame", **more):
         frame = self.game.look()
         self.say(frame, kind=kind, iterations=self.game.iterations, seconds=self.game.seconds, **more)
+
+
+def sentence(error):
+    """What the page says about an error. If the error does not explain itself, a traceback goes
+    to the console.
+    """
+    if isinstance(error, (ValueError, FloatingPointError)):
+        return str(error)
+    traceback.print_exception(error)
+    return f"The laboratory has an error, {type(error).__name__}: {error}. Press reset to begin again."
 
 
 def count(message, name, default):
