@@ -17,7 +17,7 @@ import pytest  # noqa: E402
 
 from npgan import backend, data  # noqa: E402
 
-WITHOUT_COMPILED = "test_theory", "test_example_faces"  # no kernel there that other modules do not run
+WITHOUT_COMPILED = "test_theory", "test_example_faces", "test_lab"  # no kernel there that other modules do not run
 
 
 @pytest.hookimpl(trylast=True)                          # after -k and -m

@@ -162,8 +162,8 @@ def test_clipping_keeps_every_weight_of_D_within_the_limit():
 @pytest.mark.parametrize("settings, word", [
     ({"k": 0}, "k"), ({"k": 1.5}, "k"), ({"k": True}, "k"), ({"k": "1"}, "k"), ({"lr_d": 7}, "lr_d"),
     ({"lr_d": math.nan}, "lr_d"), ({"lr_d": None}, "lr_d"), ({"data": "circle"}, "circle"),
-    ({"data": []}, "data"), ({"points": []}, "points"), ({"points": [[0, 2]]}, "points"), ({"points": [[0]]}, "points"),
-    ({"points": 3}, "points"), ({"speed": 1}, "speed"), ([], "settings")])
+    ({"data": []}, "data"), ({"points": []}, "points"), ({"points": [[0, 2]]}, "points"),
+    ({"points": [[0]]}, "points"), ({"points": 3}, "points"), ({"speed": 1}, "speed"), ([], "settings")])
 def test_a_setting_out_of_its_range_is_an_error_in_one_sentence_and_training_goes_on(settings, word):
     page = Page(**SMALL)
     page.send("run", on=True)
@@ -227,6 +227,18 @@ def test_a_drawn_distribution_is_learned():
     page.send("iterate", n=1500)
     shown = page.look()
     assert shown["good"] > .7 and shown["covered"] > 40
+
+
+@pytest.mark.parametrize("data", ["ring", "mixture"])
+def test_the_laboratory_runs_on_every_backend(xp, data):
+    page = Page(**SMALL, data=data, penalty="clipping", objective="wasserstein")
+    page.send("set", settings={"penalty": "gradient", "objective": "gan"})
+    assert page.send("iterate", n=3)["kind"] == "frame"
+    shown = page.look()
+    assert np.isfinite(shown["V"]) and np.isfinite(shown["samples"]).all() and np.isfinite(shown["D"]).all()
+    events = page.send("trace")["events"]
+    assert {"z", "x", "Gz", "a_x", "theta_d"} <= {a["name"] for a in events[-1]["arrays"]}
+    assert page.ready["version"]["device"] == xp.name()
 
 
 def test_run_posts_frames_until_it_is_switched_off():
