@@ -140,13 +140,13 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         self.end_headers()
         lab = self.server.lab.Lab(self.post)
         while self.is_open:
-            if inbox.empty() and lab.running:
-                lab.tick()
-                continue
             try:
-                lab.receive(inbox.get(timeout=HEARTBEAT))
+                lab.receive(inbox.get(timeout=lab.wait() if lab.running else HEARTBEAT))
             except queue.Empty:
-                self.write(":")                         # a comment, which the page ignores
+                if lab.running:
+                    lab.tick()
+                else:
+                    self.write(":")                     # a comment, which the page ignores
         if self.server.inboxes[page] is inbox:
             del self.server.inboxes[page]
 

@@ -3,6 +3,7 @@
 import base64
 import http.client
 import importlib.util
+import itertools
 import json
 import math
 import os
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from pathlib import Path
 
 import numpy as np
@@ -196,7 +198,7 @@ def test_200_iterations_have_the_bits_of_a_plain_training_in_the_plane():
     G = Net([Linear(2, 32, he), ReLU(), Linear(32, 32, he), ReLU(), Linear(32, 2, he)], seed=0)
     D = Net([Linear(2, 32, he), LeakyReLU(), Linear(32, 32, he), LeakyReLU(), Linear(32, 1, he)], seed=1)
     x = toy.ring(sd=.05).sample(20_000, (0, 1))
-    train(G, D, x, 64, Adam(D, .004, .5, .99), Adam(G, .002, .5, .99), penalty=R1(.05))
+    train(G, D, x, 64, Adam(D, .004, 0., .99), Adam(G, .002, 0., .99), penalty=R1(.05))
     assert same(page.theta(), (G.theta, D.theta))
 
 
@@ -220,13 +222,16 @@ def train(G, D, x, m, sgd_d, sgd_g, seed=0, k=1, **players):
 
 
 def test_a_drawn_distribution_is_learned():
-    """Two strokes. A sample counts if it is within 3 standard deviations of a drawn point."""
+    """80 points in two strokes. A sample is good within 3 standard deviations of a point.
+
+    With the seeds 0 to 7 at least 90 % of the samples were good, and 70 points were covered.
+    """
     strokes = [[x, y] for x in np.linspace(-.8, .8, 40).tolist() for y in (.5 * x, -.6)]
     page = Page(data="drawn", points=strokes)
-    assert page.look()["good"] < .5
+    assert page.look()["good"] < .1
     page.send("iterate", n=1500)
     shown = page.look()
-    assert shown["good"] > .7 and shown["covered"] > 40
+    assert shown["good"] > .8 and shown["covered"] > 60
 
 
 @pytest.mark.parametrize("data", ["ring", "mixture"])
@@ -256,16 +261,25 @@ def test_run_posts_frames_until_it_is_switched_off():
     assert not page.answers
 
 
-def test_a_frame_takes_about_the_time_that_is_planned():
-    page = Page()
-    page.send("run", on=True)
+def test_the_next_frame_is_due_a_fixed_time_after_the_last_one(monkeypatch):
+    page = Page(**SMALL)
+    monkeypatch.setattr(lab, "SHORTEST", 60.)
+    page.send("run", on=True, per_frame=1)
+    assert page.lab.wait() == 0
     page.lab.tick()
-    begun, cpu = time.perf_counter(), time.process_time()
-    for _ in range(10):
-        page.lab.tick()
-    if time.process_time() - cpu < .9 * (time.perf_counter() - begun):
-        pytest.skip("the processor is busy")
-    assert time.perf_counter() - begun < 10 * 2 * lab.PERIOD
+    assert 30 < page.lab.wait() <= 60
+
+
+@pytest.mark.parametrize("drawing, iterations", [(.001, 5), (.02, 3), (1., 2)])
+def test_slow_drawing_leaves_less_time_for_training(monkeypatch, drawing, iterations):
+    """The clock goes on by 1 ms each time that it is read: 3 times in an iteration."""
+    clock = itertools.count()
+    page = Page(**SMALL)
+    page.send("run", on=True)
+    monkeypatch.setattr(lab, "time", types.SimpleNamespace(perf_counter=lambda: next(clock) / 1000))
+    page.lab.looking = drawing
+    page.lab.tick()
+    assert page.answers[-1][0]["iterations"] == iterations
 
 
 def test_a_value_that_is_not_finite_stops_the_training_and_reset_begins_again():
@@ -457,7 +471,7 @@ def program():
 
 @pytest.fixture
 def server(program):
-    """A server that trains, with lab.py as it loads it."""
+    """A server with --native."""
     with program.Server(0, program.load_lab()) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": .01})
         thread.start()
@@ -570,7 +584,8 @@ def test_a_bad_message_gives_a_sentence_in_the_events(server):
         tab.send(text)
         event = tab.event()
         assert event["kind"] == "error" and len(event["sentence"]) > 20
-    assert ask(server, "POST", "/docs/lab/message?page=a", "x" * (1 << 21))[0].status == 413
+    too_long = {"Content-Length": str(1 << 21)}
+    assert ask(server, "POST", "/docs/lab/message?page=a", **too_long)[0].status == 413
     tab.close()
 
 

@@ -40,7 +40,8 @@ CELLS, QUANTILES = 200, 512     # on a line: cells of the grid of x; z at equal 
 ARROWS_LINE = 64                # on a line: how many of these z have an arrow to G(z)
 SIDE, LINES, ARROWS = 30, 15, 64    # in the plane: D's map, G's manifold, samples with an arrow
 FOREVER = 10 ** 9               # iterations
-TRAINING, PERIOD = .012, .028   # seconds: training in a frame, and a frame in all if it can be kept
+TRAINING = .015                 # seconds of training between two frames, if drawing is fast
+SHORTEST, LONGEST = 1 / 60, .028    # seconds from one frame to the next
 HEART = [[.055 * 16 * math.sin(t) ** 3,
           .055 * (13 * math.cos(t) - 5 * math.cos(2 * t) - 2 * math.cos(3 * t) - math.cos(4 * t))]
          for t in (2 * math.pi * i / 120 for i in range(120))]
@@ -90,7 +91,7 @@ GROUPS = {
         choice("optimizer", "optimizer", ["Adam", "momentum"], "Adam", "How a player follows its gradient."),
         number("lr_d", "learning rate of D", "log", 1e-5, 1., .004, "How far a step moves D."),
         number("lr_g", "learning rate of G", "log", 1e-5, 1., .002, "How far a step moves G."),
-        number("momentum", "momentum", "number", 0., .99, .5, "mu of momentum, or b1 of Adam.")],
+        number("momentum", "momentum", "number", 0., .99, 0., "mu of momentum, or b1 of Adam.")],
     "Networks": [
         choice("generator", "generator", ["network", "affine"], "network",
                "affine: G(z) = z W + b, which can only stretch, turn and move the noise.", rebuilds=True),
@@ -188,7 +189,7 @@ class Line:
     layout = [("V_optimal", ()), ("JSD", ()), ("p_g", (CELLS,)), ("D", (CELLS,)), ("D_star", (CELLS,)),
               ("map_x", (ARROWS_LINE,)), ("samples", (SHOWN,))]
 
-    def __init__(self, G, D, data, scale, x, settings):
+    def __init__(self, G, D, scale, data, x, settings):
         self.G, self.D, self.scale = G, D, scale
         self.edges = np.linspace(*data.extent, CELLS + 1)
         grid = (self.edges[1:] + self.edges[:-1]) / 2
@@ -239,7 +240,7 @@ class Plane:
     layout = [("covered", ()), ("good", ()), ("D", (SIDE, SIDE)), ("grid", (LINES, LINES, 2)),
               ("samples", (SHOWN, 2)), ("arrows_from", (ARROWS, 2)), ("arrows", (ARROWS, 2))]
 
-    def __init__(self, G, D, data, scale, x, settings):
+    def __init__(self, G, D, scale, data, x, settings):
         self.G, self.D, self.scale, self.toy = G, D, scale, data
         self.data = x[:DRAWN]                                           # the page draws these points
         self.fixed = {} if data.modes is None else {"modes": data.modes}
@@ -310,7 +311,7 @@ def networks(n, settings):
     else:
         G = network(n, n, settings, ReLU, 2 * seed, (he,), he)
         activation, first, W = LeakyReLU, (he,), he
-    if settings["penalty"] == "clipping":                                   # as in examples/wasserstein.py
+    if settings["penalty"] == "clipping":                               # as in examples/wasserstein.py
         first, W = (uniform(c), uniform(c)), uniform(c)
     if settings["generator"] == "affine":
         G = Net([Linear(n, n, constant(np.eye(n)))])                    # G(z) = z at first
@@ -329,29 +330,33 @@ class Game:
     def change(self, settings):
         """Go on with these settings, from the same theta.
 
-        The vectors of the optimizers stay too, unless the optimizer is another one. The data
-        begin again if they or m change.
+        The vectors of the optimizers stay too, unless the optimizer is another one. The
+        minibatches begin again if the data or m are others.
         """
-        self.new = {name for name in settings if settings[name] != self.settings.get(name)}
+        changed = {name for name in settings if settings[name] != self.settings.get(name)}
         self.settings = settings
-        if self.new & {"data", "points", "seed"}:
-            data = distribution(settings)
-            x = data.sample(EXAMPLES, (settings["seed"], 1))
-            self.scale = scale = float(x.std())                         # the players see x / scale
-            self.x = xp.asarray(x / np.float32(scale))
-            self.view = (Line, Plane)[x.shape[1] - 1](self.G, self.D, data, scale, x, settings)
-            self.extent = data.extent
-            self.make_frame()
-        if self.new & {"data", "points", "seed", "m"}:
+        if changed & {"data", "points"}:
+            self.make_data()
+        if changed & {"data", "points", "m"}:
             self.examples = toy.endless(self.x, settings["m"], settings["seed"])
-        self.make_optimizers()
+        if "optimizer" in changed:
+            kind = {"Adam": Adam, "momentum": Momentum}[settings["optimizer"]]
+            self.sgd_d, self.sgd_g = kind(self.D, settings["lr_d"]), kind(self.G, settings["lr_g"])
+        self.set_optimizers()
         self.make_players()
 
-    def make_optimizers(self):
+    def make_data(self):
+        """The data set, and what frames show of it. The players see x / scale."""
+        seed, data = self.settings["seed"], distribution(self.settings)
+        x = data.sample(EXAMPLES, (seed, 1))
+        self.scale, self.extent = float(x.std()), data.extent
+        self.x = xp.asarray(x / np.float32(self.scale))
+        kind = Line if x.shape[1] == 1 else Plane
+        self.view = kind(self.G, self.D, self.scale, data, x, self.settings)
+        self.make_frame()
+
+    def set_optimizers(self):
         s = self.settings
-        if "optimizer" in self.new:
-            kind = {"Adam": Adam, "momentum": Momentum}[s["optimizer"]]
-            self.sgd_d, self.sgd_g = kind(self.D, s["lr_d"]), kind(self.G, s["lr_g"])
         for sgd, lr in (self.sgd_d, s["lr_d"]), (self.sgd_g, s["lr_g"]):
             sgd.lr = lr
             if isinstance(sgd, Adam):
@@ -423,7 +428,8 @@ class Game:
         if not all(bool(xp.isfinite(net.theta).all()) for net in (self.G, self.D)):
             raise self.not_finite()
         self.show["iteration"][...] = self.iterations
-        self.view.look(self.players, self.show)
+        with np.errstate(all="ignore"):     # far from the data, dJ of some objectives overflows
+            self.view.look(self.players, self.show)
         return self.frame
 
 
@@ -503,7 +509,7 @@ class Lab:
 
     def __init__(self, post):
         self.post, self.game, self.id = post, None, None
-        self.running, self.per_frame, self.looking = False, None, 0.
+        self.running, self.per_frame, self.looking, self.due = False, None, 0., 0.
         self.kinds = {"create": self.create, "set": self.set, "run": self.run, "iterate": self.iterate,
                       "trace": self.trace, "move": self.move, "theta": self.theta}
         with open(gan.__file__, encoding="utf-8") as f:
@@ -523,6 +529,10 @@ class Lab:
         except Exception as e:
             self.say(kind="error", sentence=sentence(e))
         self.id = None
+
+    def wait(self):
+        """Seconds until the next frame is due. There are at most 60 frames a second."""
+        return max(self.due - time.perf_counter(), 0)
 
     def tick(self):
         """Train for a few milliseconds and post a frame, if the page has said "run"."""
@@ -544,7 +554,7 @@ class Lab:
         if not isinstance(message, dict):
             raise ValueError(f"the message is {message!r}, but must be an object with a kind")
         self.id, kind = message.get("id"), message.get("kind")
-        if kind not in self.kinds:
+        if not isinstance(kind, str) or kind not in self.kinds:
             raise ValueError(f"the message's kind is {kind!r}: take one of {', '.join(self.kinds)}")
         if self.game is None and kind != "create":
             raise ValueError(f'"{kind}": there are no players yet; send "create" first')
@@ -598,8 +608,10 @@ class Lab:
                                   for name, net in (("G", self.game.G), ("D", self.game.D))})
 
     def advance(self):
-        """Train for TRAINING seconds. If a frame takes long, train less to keep its PERIOD."""
-        end = time.perf_counter() + max(min(TRAINING, PERIOD - self.looking), TRAINING / 3)
+        """Train for TRAINING seconds, for less if frames would come later than LONGEST."""
+        begun = time.perf_counter()
+        self.due = begun + SHORTEST
+        end = begun + max(min(TRAINING, LONGEST - self.looking), TRAINING / 4)
         for _ in range(self.per_frame or FOREVER):
             self.game.iterate()
             if time.perf_counter() >= end:
@@ -628,8 +640,8 @@ def count(message, name, default):
     n = message.get(name)
     if n is None:
         return default
-    if type(n) is not int or not 1 <= n <= 10 ** 6:
-        raise ValueError(f"{name} = {n!r}: give an integer from 1 to 1000000")
+    if type(n) is not int or not 1 <= n <= 10_000:
+        raise ValueError(f"{name} = {n!r}: give an integer from 1 to 10000")
     return n
 
 

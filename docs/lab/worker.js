@@ -27,10 +27,11 @@ function receive(message) {
 }
 
 function ask() {
-  if (lab.running && !asked) {
-    asked = true;
-    again.port2.postMessage(null);
-  }
+  if (!lab.running || asked) return;
+  asked = true;
+  const wait = 1000 * lab.wait();           // milliseconds until the next frame is due
+  if (wait > 1) setTimeout(tick, wait);
+  else again.port2.postMessage(null);
 }
 
 function tick() {
