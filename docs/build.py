@@ -1,12 +1,12 @@
 """Build the study edition: docs/pages/NAME.md gives docs/study/NAME.html.
 
-    python docs/build.py            builds every page
-    python docs/build.py gan ...    builds the pages named
+    python docs/build.py                    build every page
+    python docs/build.py algorithm-1 ...    build the pages named
 
-A page is Markdown with equations in dollars. Under `## ` and a path in a code span, the page
-shows that file: the notes stand left, the code right. Each `### ` there quotes the source line
-beside which its note begins. A quote that is no line of the source any more stops the build, so
-that the note is read again. The extra `docs` in setup.cfg names the libraries.
+A page is Markdown, with equations between dollars. Below a heading `## ` that is a path in a
+code span, the page shows this whole file: notes left, code right. Each heading `### ` there
+quotes the source line at which its note begins. If the source has no such line any more, the
+build stops, so that somebody reads the note again. The extra `docs` has the libraries.
 """
 
 import argparse
@@ -16,266 +16,41 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
-from markdown_it import MarkdownIt
-from mdit_py_plugins.dollarmath import dollarmath_plugin
-from py_mini_racer import JSEvalException, MiniRacer
-from pygments import highlight
-from pygments.formatters import HtmlFormatter
-from pygments.lexers import get_lexer_by_name
+try:
+    from markdown_it import MarkdownIt
+    from mdit_py_plugins.dollarmath import dollarmath_plugin
+    from py_mini_racer import JSEvalException, MiniRacer
+    from pygments import highlight
+    from pygments.formatters import HtmlFormatter
+    from pygments.lexers import get_lexer_by_name
+except ImportError as error:
+    print(f'build.py: {error}: install what builds the pages, pip install -e ".[docs]"', file=sys.stderr)
+    sys.exit(2)
 
 ROOT = Path(__file__).parents[1]
-PAGES = {       # the order of reading, and the names in the navigation
+PAGES = {       # in the order of reading, with the names in the navigation
     "index": "Index",
     "algorithm-1": "Algorithm 1",
     "objectives": "Objectives",
     "backpropagation": "Backpropagation",
     "optimizers": "Optimizers",
-    "theorems": "Theorems",
     "gradient-checking": "Gradient checking",
+    "theorems": "Theorems",
     "divergences": "Divergences",
     "hardness": "Why training is hard",
     "backend": "One backend, two devices",
     "break-it": "Break it",
 }
-PATH = re.compile(r"(?:npgan|examples|benchmarks|docs|tests)/[\w/.-]+\.\w+")
-
-
-class PageError(Exception):
-    """A page that cannot be built. The message is one sentence for its writer."""
-
-
-class Anchor(NamedTuple):
-    quote: str          # a line of the source, stripped
-    occurrence: int     # 1: the first such line
-    line: int           # where the page's Markdown says so
-
-
-def place(source, anchors):
-    """The line index of each anchor, checked: the quoted line exists once, and in order.
-
-    Raises PageError(sentence) with the anchor as its second argument.
-    """
-    lines = [line.strip() for line in source.splitlines()]
-    at = []
-    for anchor in anchors:
-        found = [i for i, line in enumerate(lines) if line == anchor.quote]
-        if len(found) < anchor.occurrence:
-            raise PageError(f"the source has no line `{anchor.quote}`"
-                            + (f" ({anchor.occurrence})" if anchor.occurrence > 1 else "")
-                            + ": read the note again and quote the line as it is now", anchor)
-        if len(found) > 1 and anchor.occurrence == 0:
-            raise PageError(f"the source has {len(found)} lines `{anchor.quote}`: write which one, "
-                            f"(1) to ({len(found)}), after the quote", anchor)
-        i = found[max(anchor.occurrence, 1) - 1]
-        if at and i <= at[-1]:
-            raise PageError(f"`{anchor.quote}` is line {i + 1} of the source, not after line {at[-1] + 1} of the "
-                            "anchor above: put the anchors in the order of the source", anchor)
-        at.append(i)
-    return at
-
-
-class Page:
-    """One page: its Markdown as tokens, and how each piece of it becomes HTML."""
-
-    def __init__(self, site, name):
-        self.site, self.name = site, name
-        self.path = site.root / "docs" / "pages" / f"{name}.md"
-        self.text = self.path.read_text(encoding="utf-8")
-        self.markdown = MarkdownIt("commonmark", {"highlight": code}).enable("table")
-        self.markdown.use(dollarmath_plugin, allow_space=False, allow_digits=False, allow_labels=False,
-                          double_inline=True, renderer=self.math)
-        for rule in (self.code_inline, self.image, self.link_open):
-            self.markdown.add_render_rule(rule.__name__, rule_of(rule))
-        self.tokens = self.markdown.parse(self.text)
-
-    def error(self, line, message):
-        return PageError(f"{self.path.relative_to(self.site.root)}, line {line}: {message}")
-
-    def line_of(self, piece):
-        """The first line of the page that holds a piece of text."""
-        return self.text[:self.text.find(piece)].count("\n") + 1
-
-    # The pieces of a paragraph
-
-    def math(self, tex, options):
-        """An equation as HTML; the TeX is its alternative text."""
-        display = options["display_mode"]
-        try:
-            shown = self.site.katex.call("katex.renderToString", tex.strip(), {
-                "displayMode": display, "output": "html", "throwOnError": True, "strict": "error"})
-        except JSEvalException as error:
-            why = re.search(r"KaTeX parse error: (.*)", str(error))
-            raise self.error(self.line_of(tex), f"the equation {' '.join(tex.split())} is not TeX that KaTeX knows: "
-                             f"{why[1] if why else error}") from None
-        alt = html.escape(" ".join(tex.split()))
-        return f'<span class="{"display" if display else "inline"}" role="img" aria-label="{alt}">{shown}</span>'
-
-    def code_inline(self, token):
-        """A code span. `path`, `path::name` and `path: piece of a line` are checked and linked."""
-        text, inner = token.content, html.escape(token.content)
-        if not PATH.match(text):
-            return f"<code>{inner}</code>"
-        try:
-            href = self.site.reference(text)
-        except PageError as error:
-            raise self.error(self.line_of(text), error.args[0]) from None
-        return f'<code><a href="{html.escape(href)}">{inner}</a></code>' if href else f"<code>{inner}</code>"
-
-    def image(self, token):
-        src, alt = token.attrs["src"], html.escape(token.content)
-        path = self.site.root / "docs" / "study" / src
-        if not path.is_file():
-            raise self.error(self.line_of(src), f"there is no picture docs/study/{src}: make it, or correct its name")
-        if path.suffix != ".svg":
-            return f'<img src="{html.escape(src)}" alt="{alt}">'
-        svg = re.sub(r"^.*?(?=<svg)", "", path.read_text(encoding="utf-8"), flags=re.S).strip()
-        return svg.replace("<svg", f'<svg class="picture" role="img" aria-label="{alt}"', 1)
-
-    def link_open(self, token):
-        href = re.sub(r"^([\w-]+)\.md(?=#|$)", r"\1.html", token.attrs["href"])
-        return f'<a href="{html.escape(href)}">'
-
-    # The pieces of a page
-
-    def render(self, tokens):
-        return self.markdown.renderer.render(tokens, self.markdown.options, {})
-
-    def headings(self):
-        """[(level, inline token, line, the tokens from this heading to the next)]"""
-        starts = [i for i, token in enumerate(self.tokens) if token.type == "heading_open"]
-        return [(int(self.tokens[i].tag[1]), self.tokens[i + 1], self.tokens[i].map[0] + 1, self.tokens[i + 3:end])
-                for i, end in zip(starts, starts[1:] + [len(self.tokens)])]
-
-    def html(self):
-        headings = self.headings()
-        if [level for level, *_ in headings].count(1) != 1 or headings[0][0] != 1 or self.tokens[0].tag != "h1":
-            raise self.error(1, "begin the page with `# ` and its title, and give it no second one")
-        title = headings[0][1].content
-        parts, path, notes, answer = [self.render(headings[0][3])], None, [], False
-        for level, inline, line, body in headings[1:]:
-            if level < 4 and answer:
-                parts.append("</details>")
-                answer = False
-            if level == 2 and path:
-                parts.append(self.listing(path, notes))
-                path, notes = None, []
-            children = inline.children
-            if level == 2 and children[0].type == "code_inline" and PATH.fullmatch(children[0].content):
-                path = children[0].content
-                parts.append(f"<h2>{self.render([inline])}</h2>\n{self.render(body)}")
-            elif path:
-                found = re.fullmatch(r"`{1,2} ?(.+?) ?`{1,2}(?: \((\d+)\))?", inline.content)
-                if level != 3 or not found:
-                    raise self.error(line, "below a file, write each heading as `### ` and a source line in backquotes")
-                notes.append((Anchor(found[1], int(found[2] or 0), line), body))
-            elif level == 4 and inline.content == "Answer":
-                parts.append(f"<details><summary>Answer</summary>\n{self.render(body)}")
-                answer = True
-            else:
-                slug = re.sub(r"\W+", "-", inline.content.lower()).strip("-")
-                parts.append(f'<h{level} id="{slug}">{self.render([inline])}</h{level}>\n{self.render(body)}')
-        if path:
-            parts.append(self.listing(path, notes))
-        if answer:
-            parts.append("</details>")
-        return self.site.frame(self.name, title, "\n".join(parts))
-
-    def listing(self, path, notes):
-        """A whole file: its lines from one anchor to the next, each beside its note."""
-        source, stem = self.site.source(path), Path(path).stem
-        try:
-            at = place(source, [anchor for anchor, _ in notes])
-        except PageError as error:
-            raise self.error(error.args[1].line, f"{path}: {error.args[0]}") from None
-        lines = code(source, "python").split("\n")
-        lines = lines[:-1] if source.endswith("\n") else lines
-        rows = [(None, [], 0, at[0] if at else len(lines))] if not at or at[0] else []
-        rows += [(anchor, body, a, b) for (anchor, body), a, b in zip(notes, at, at[1:] + [len(lines)])]
-        out = []
-        for anchor, body, a, b in rows:
-            note = ""
-            if anchor:
-                note = (f'<h3><a href="#{stem}-{a + 1}">{a + 1}</a> <code>{html.escape(anchor.quote)}</code></h3>\n'
-                        + self.render(body))
-            shown = "".join(f'<a id="{stem}-{i + 1}" href="#{stem}-{i + 1}" data-n="{i + 1}" tabindex="-1" '
-                            f'aria-hidden="true"></a>{lines[i]}\n' for i in range(a, b))
-            out.append(f'<div class="row">\n<div class="note"><div>\n{note}</div></div>\n'
-                       f'<pre class="code" tabindex="0" aria-label="{path}, lines {a + 1} to {b}">{shown}</pre>\n</div>')
-        return f'<section class="listing" aria-label="{path}">\n' + "\n".join(out) + "\n</section>"
-
-    def exercises(self):
-        """[(line, program, what it prints, tests named)]: one for each Answer. Raises PageError if it has none."""
-        found = []
-        for level, inline, line, body in self.headings():
-            if level == 4 and inline.content == "Answer":
-                fences = [(token.info.strip(), token.content) for token in body if token.type == "fence"]
-                programs = [(text, after[1]) for (kind, text), after in zip(fences, fences[1:] + [("", "")])
-                            if kind == "python" and after[0] == "text"]
-                tests = re.findall(r"`(tests/[\w/.]+::\w+)`", "\n".join(
-                    token.content for token in body if token.type == "inline"))
-                if not programs and not tests:
-                    raise self.error(line, "give the answer a `python` block and the `text` block that it prints, "
-                                     "or name a test as `tests/test_x.py::test_name`")
-                found.append((line, programs, tests))
-        return found
-
-
-class Site:
-    """All pages, what each of them shows, and the frame around every page."""
-
-    def __init__(self, root=ROOT):
-        self.root = Path(root)
-        self.katex = MiniRacer()
-        self.katex.eval((self.root / "docs" / "study" / "katex" / "katex.min.js").read_text(encoding="utf-8"))
-        self.names = [name for name in PAGES if (self.root / "docs" / "pages" / f"{name}.md").is_file()]
-        self.shown = {}         # {path of a source file: the page that shows it}
-        for name in self.names:
-            text = (self.root / "docs" / "pages" / f"{name}.md").read_text(encoding="utf-8")
-            self.shown.update(dict.fromkeys(re.findall(r"^## `([^`\n]+)`$", text, re.M), name))
-
-    def source(self, path):
-        file = self.root / path
-        if not file.is_file():
-            raise PageError(f"there is no file {path}: correct the path")
-        return file.read_bytes().decode("utf-8")
-
-    def reference(self, text):
-        """The link of a code span that names a file, a definition or a line in it; None without a page.
-
-        `path`, `path::name` (a function, class or Class.method) or `path: piece` (of exactly one line).
-        """
-        path, colons, rest = re.fullmatch(r"([^:]+)(::|: |)(.*)", text, re.S).groups()
-        source, line = self.source(path), None
-        if colons == "::":
-            line = definitions(source).get(rest)
-            if line is None:
-                raise PageError(f"{path} defines no {rest}: correct the name")
-        elif colons:
-            lines = [i + 1 for i, each in enumerate(source.splitlines()) if rest in each]
-            if len(lines) != 1:
-                raise PageError(f"{len(lines)} lines of {path} hold `{rest}`: quote a piece of exactly one line")
-            line = lines[0]
-        if path not in self.shown:
-            return None
-        return f"{self.shown[path]}.html" + (f"#{Path(path).stem}-{line}" if line else "")
-
-    def frame(self, name, title, body):
-        """The whole HTML of a page: head, navigation, body, the pages before and after it."""
-        links = "\n".join(f'<li><a href="{each}.html"{" aria-current=" + chr(34) + "page" + chr(34) if each == name else ""}>'
-                          f'{label}</a></li>' for each, label in PAGES.items())
-        order, i = list(PAGES), list(PAGES).index(name)
-        turn = "".join(f'<a rel="{rel}" href="{each}.html">{arrow.format(PAGES[each])}</a>\n' for rel, each, arrow in [
-            ("prev", order[i - 1] if i else None, "← {}"),
-            ("next", order[i + 1] if i + 1 < len(order) else None, "{} →")] if each)
-        return f"""<!doctype html>
+PATH = r"(?:npgan|examples|benchmarks|docs|tests)/[\w/.-]+\.\w+"
+FRAME = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>{html.escape(re.sub(r"[`$]", "", title))} · npgan, the study edition</title>
+<title>{title} - npgan, the study edition</title>
 <link rel="stylesheet" href="katex/katex.min.css">
 <link rel="stylesheet" href="study.css">
 </head>
@@ -285,70 +60,263 @@ class Site:
 {links}
 </ul></nav>
 <main id="main">
-<h1>{self_title(title)}</h1>
 {body}
 </main>
 <nav class="turn" aria-label="Previous and next page">
-{turn}</nav>
+{turn}
+</nav>
 </body>
 </html>
 """
 
 
-def self_title(title):
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(title))
+class PageError(Exception):
+    """A page that cannot be built. Its text is one sentence that says where, and what to do."""
 
 
-def rule_of(method):
-    """markdown-it calls a rule with (renderer, tokens, index, ...); ours need the token only."""
-    return lambda renderer, tokens, index, options, env: method(tokens[index])
+class Note(NamedTuple):
+    """A note beside a source file: the line that it quotes, and its tokens of Markdown."""
+
+    quote: str                      # a line of the source, stripped
+    occurrence: Optional[int]       # 2: the second such line; None: the only one
+    line: int                       # the line of the page
+    body: list
 
 
-def code(text, language, attributes=""):
-    """Source as HTML, highlighted. Without its tags it is the source, byte for byte."""
-    lexer = get_lexer_by_name(language or "text", stripnl=False, stripall=False, ensurenl=False)
-    shown = highlight(text, lexer, HtmlFormatter(nowrap=True))
-    shown = shown if text.endswith("\n") else shown.removesuffix("\n")
-    assert html.unescape(re.sub(r"<[^>]+>", "", shown)) == text, "the highlighter changed the source"
-    return shown
+def find_quote(source, note, after=-1):
+    """The index of the line that a note quotes; PageError unless it comes behind `after`."""
+    found = [i for i, line in enumerate(source.splitlines()) if line.strip() == note.quote]
+    if len(found) < (note.occurrence or 1):
+        raise PageError(f"the source has {len(found)} lines `{note.quote}`: "
+                        "read the note again, and quote the line as it is now")
+    if len(found) > 1 and not note.occurrence:
+        raise PageError(f"the source has {len(found)} lines `{note.quote}`: "
+                        f"write which one it is, (1) to ({len(found)}), behind the quote")
+    at = found[(note.occurrence or 1) - 1]
+    if at <= after:
+        raise PageError(f"`{note.quote}` is line {at + 1}, but the note above is at line {after + 1}: "
+                        "put the notes in the order of the source")
+    return at
+
+
+class Site:
+    """What the pages share: the source files, the pages that show them, and KaTeX."""
+
+    def __init__(self, root=ROOT):
+        self.root = Path(root)
+        self.katex = MiniRacer()
+        self.katex.eval(self.read("docs/study/katex/katex.min.js"))
+        self.pages = [name for name in PAGES if (self.root / f"docs/pages/{name}.md").is_file()]
+        self.shown = {path: name for name in self.pages         # the page that shows a file
+                      for path in re.findall(f"(?m)^## `({PATH})`$", self.read(f"docs/pages/{name}.md"))}
+
+    def read(self, path):
+        """The text of a file, byte for byte."""
+        try:
+            return (self.root / path).read_bytes().decode("utf-8")
+        except OSError:
+            raise PageError(f"there is no file {path}: correct the path") from None
+
+    def link(self, reference):
+        """The address of `path`, `path::name` or `path: piece of a line`; "" without a page."""
+        path, kind, what = re.fullmatch(r"([^:]+)(::|: |)(.*)", reference).groups()
+        source = self.read(path)
+        places = [1]
+        if kind == "::":
+            places = [line for name, line in definitions(source) if name == what]
+        elif kind:
+            places = [number for number, line in enumerate(source.splitlines(), 1) if what in line]
+        if len(places) != 1:
+            raise PageError(f"{path} has {len(places)} places {what}: name what is there exactly once")
+        if path not in self.shown:
+            return ""
+        return f"{self.shown[path]}.html" + (f"#{Path(path).stem}-{places[0]}" if kind else "")
+
+
+class Page:
+    """One page: its Markdown, and how each kind of piece becomes HTML."""
+
+    def __init__(self, site, name):
+        self.site, self.name = site, name
+        self.text = site.read(f"docs/pages/{name}.md")
+        self.markdown = MarkdownIt("commonmark", {"highlight": highlighted}).enable("table")
+        self.markdown.use(dollarmath_plugin, renderer=self.math, allow_space=False, allow_digits=False,
+                          allow_labels=False, double_inline=True)
+        self.markdown.renderer.rules.update(
+            {rule.__name__: only_token(rule) for rule in (self.code_inline, self.image, self.link_open)})
+        tokens = self.markdown.parse(self.text)
+        starts = [i for i, token in enumerate(tokens) if token.type == "heading_open"]
+        # A section: the level of its heading, the heading, its line, and the tokens below it.
+        self.sections = [(int(tokens[a].tag[1]), tokens[a + 1], tokens[a].map[0] + 1, tokens[a + 3:b])
+                         for a, b in zip(starts, starts[1:] + [len(tokens)])]
+        if not starts or starts[0] or [level for level, *_ in self.sections].count(1) != 1:
+            raise self.error(1, "begin the page with its title, `# ` and text, and give it no other")
+
+    def error(self, line, message):
+        return PageError(f"docs/pages/{self.name}.md, line {line}: {message}")
+
+    def error_at(self, piece, message):
+        """The error of a piece of text, at the line where the page has it first."""
+        return self.error(self.text[:self.text.find(piece)].count("\n") + 1, message)
+
+    def math(self, tex, options):
+        """An equation. Its TeX is the alternative text."""
+        try:
+            shown = self.site.katex.call("katex.renderToString", tex.strip(), {
+                "displayMode": options["display_mode"], "output": "html", "strict": "error"})
+        except JSEvalException as error:
+            why = re.search(r"KaTeX parse error: (.*)|$", str(error))[1] or "it failed"
+            raise self.error_at(tex, f"correct the equation, of which KaTeX says: {why}") from None
+        kind = "display" if options["display_mode"] else "inline"
+        alt = html.escape(" ".join(tex.split()))
+        return f'<span class="{kind}" role="img" aria-label="{alt}">{shown}</span>'
+
+    def code_inline(self, token):
+        """A code span. If it names a file of the repository, the name is checked and linked."""
+        shown = f"<code>{html.escape(token.content)}</code>"
+        if not re.match(f"{PATH}(:|$)", token.content):
+            return shown
+        try:
+            address = self.site.link(token.content).removeprefix(f"{self.name}.html")
+        except PageError as error:
+            raise self.error_at(token.content, error) from None
+        return f'<a href="{html.escape(address)}">{shown}</a>' if address else shown
+
+    def image(self, token):
+        """A picture. An SVG becomes a part of the page, so that it takes the page's colours."""
+        source, alt = token.attrs["src"], html.escape(token.content)
+        if not (self.site.root / "docs/study" / source).is_file():
+            raise self.error_at(source, f"there is no picture docs/study/{source}: correct its path")
+        if not source.endswith(".svg"):
+            return f'<img src="{html.escape(source)}" alt="{alt}">'
+        _, svg = self.site.read(f"docs/study/{source}").split("<svg", 1)
+        return f'<svg class="picture" role="img" aria-label="{alt}"{svg.strip()}'
+
+    def link_open(self, token):
+        address = re.sub(r"^([\w-]+)\.md(?=#|$)", r"\1.html", token.attrs["href"])
+        return f'<a href="{html.escape(address)}">'
+
+    def render(self, tokens):
+        return self.markdown.renderer.render(tokens, self.markdown.options, {})
+
+    def html(self):
+        """The whole page."""
+        parts, path, notes, answer = [], None, [], False
+        for level, heading, line, body in self.sections:
+            if answer and level < 4:
+                parts.append("</details>")
+                answer = False
+            if path and level < 3:
+                parts.append(self.listing(path, notes))
+                path, notes = None, []
+            first, *others = heading.children
+            if path:
+                occurrence = re.fullmatch(r"( \((\d+)\))?", "".join(each.content for each in others))
+                if level != 3 or first.type != "code_inline" or not occurrence:
+                    raise self.error(line, "below a file, write a heading as `### ` and a quoted line")
+                notes.append(Note(first.content.strip(), int(occurrence[2] or 0) or None, line, body))
+            elif level == 4 and heading.content == "Answer":
+                parts.append(f"<details>\n<summary>Answer</summary>\n{self.render(body)}")
+                answer = True
+            else:
+                name = re.sub(r"\W+", "-", heading.content.lower()).strip("-")
+                title = self.render([heading])
+                parts.append(f'<h{level} id="{name}">{title}</h{level}>\n{self.render(body)}')
+                if level == 2 and heading.content.strip("`") in self.site.shown:
+                    path = first.content
+        parts += [self.listing(path, notes)] if path else ["</details>"] if answer else []
+        names = list(PAGES)
+        before, after = names[:names.index(self.name)][-1:], names[names.index(self.name) + 1:][:1]
+        return FRAME.format(
+            title=html.escape(re.sub("[`$]", "", self.sections[0][1].content)), body="\n".join(parts),
+            links="\n".join(f'<li><a href="{name}.html"{current(name == self.name)}>{PAGES[name]}</a></li>'
+                            for name in names),
+            turn="\n".join([f'<a rel="prev" href="{name}.html">Before: {PAGES[name]}</a>' for name in before]
+                           + [f'<a rel="next" href="{name}.html">Next: {PAGES[name]}</a>' for name in after]))
+
+    def listing(self, path, notes):
+        """A whole file, cut at the lines that the notes quote, each piece beside its note."""
+        source, stem = self.site.read(path), Path(path).stem
+        lines = highlighted(source, "python").splitlines()
+        starts = []
+        for note in notes:
+            try:
+                starts.append(find_quote(source, note, *starts[-1:]))
+            except PageError as error:
+                raise self.error(note.line, f"{path}: {error}") from None
+        if starts[:1] != [0]:
+            starts, notes = [0, *starts], [None, *notes]
+        rows = []
+        for note, a, b in zip(notes, starts, starts[1:] + [len(lines)]):
+            text = note and (f'<h3><a href="#{stem}-{a + 1}">{a + 1}</a> '
+                             f'<code>{html.escape(note.quote)}</code></h3>\n{self.render(note.body)}')
+            code = "".join(f'<a id="{stem}-{i + 1}" href="#{stem}-{i + 1}" data-n="{i + 1}" tabindex="-1" '
+                           f'aria-hidden="true"></a>{lines[i]}\n' for i in range(a, b))
+            rows.append(f'<div class="row">\n<div class="note"><div>{text or ""}</div></div>\n'
+                        f'<pre class="code" tabindex="0">{code}</pre>\n</div>')
+        return f'<section class="listing" aria-label="{path}">\n' + "\n".join(rows) + "\n</section>"
+
+    def answers(self):
+        """[(line, programs, tests)] of the exercises: a program is (source, what it prints)."""
+        found = []
+        for level, heading, line, body in self.sections:
+            if level == 4 and heading.content == "Answer":
+                fences = [(token.info.strip(), token.content) for token in body if token.type == "fence"]
+                programs = [(source, printed) for (language, source), (after, printed)
+                            in zip(fences, fences[1:]) if (language, after) == ("python", "text")]
+                tests = re.findall(r"`(tests/\w+\.py::\w+)`", "".join(token.content for token in body))
+                if not programs and not tests:
+                    raise self.error(line, "give the answer a `python` block with the `text` block that it "
+                                           "prints, or name a test, `tests/test_x.py::test_name`")
+                found.append((line, programs, tests))
+        return found
+
+
+def only_token(method):
+    """A rule of markdown-it, from a method that needs the token only."""
+    return lambda tokens, index, options, env: method(tokens[index])
+
+
+def current(here):
+    return ' aria-current="page"' if here else ""
+
+
+def highlighted(source, language, attributes=""):
+    """The source as HTML. Without its tags it is the source again, byte for byte."""
+    lexer = get_lexer_by_name(language or "text", stripnl=False, ensurenl=False)
+    return highlight(source, lexer, HtmlFormatter(nowrap=True))
 
 
 def definitions(source):
-    """{name: line}: the functions and classes of a source, methods as Class.method."""
-    found = {}
+    """[(name, line)] of the functions, classes and methods (Class.method) of a module."""
+    found = []
     for node in ast.parse(source).body:
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            found[node.name] = node.lineno
-            for inner in node.body if isinstance(node, ast.ClassDef) else []:
-                if isinstance(inner, (ast.FunctionDef, ast.ClassDef)):
-                    found[f"{node.name}.{inner.name}"] = inner.lineno
-        elif isinstance(node, ast.Assign):
-            found.update({target.id: node.lineno for target in node.targets if isinstance(target, ast.Name)})
+        for inner in [node, *(node.body if isinstance(node, ast.ClassDef) else [])]:
+            if isinstance(inner, (ast.FunctionDef, ast.ClassDef)):
+                found.append((inner.name if inner is node else f"{node.name}.{inner.name}", inner.lineno))
     return found
 
 
-def build(root, out, names=None):
-    """Write the pages named, or all, into the folder out."""
+def build(root, out, names=()):
+    """Write the pages named, or every page, into the folder `out`."""
     site = Site(root)
-    for name in names or site.names:
-        if name not in site.names:
-            raise PageError(f"there is no page {name}: the pages are {', '.join(site.names)}")
+    for name in names or site.pages:
+        if name not in site.pages:
+            raise PageError(f"there is no page {name}: take one of {', '.join(site.pages)}")
         page = Page(site, name)
-        page.exercises()
+        page.answers()
         file = Path(out) / f"{name}.html"
-        temporary = file.with_suffix(".tmp")
-        temporary.write_bytes(page.html().encode("utf-8"))
-        os.replace(temporary, file)
+        file.with_suffix(".tmp").write_bytes(page.html().encode("utf-8"))
+        os.replace(file.with_suffix(".tmp"), file)
 
 
-def main(argv=None):
+def main():
     parser = argparse.ArgumentParser(description="Build docs/study/NAME.html from docs/pages/NAME.md.")
-    parser.add_argument("page", nargs="*", help="the pages to build, e.g. algorithm-1 (default: all)")
-    args = parser.parse_args(argv)
+    parser.add_argument("name", nargs="*", help="a page, e.g. algorithm-1 (default: every page)")
     try:
-        build(ROOT, ROOT / "docs" / "study", args.page)
+        build(ROOT, ROOT / "docs" / "study", parser.parse_args().name)
     except PageError as error:
-        print(f"build.py: {error.args[0]}", file=sys.stderr)
+        print(f"build.py: {error}", file=sys.stderr)
         sys.exit(2)
 
 
