@@ -6,22 +6,24 @@
 A page is Markdown, with equations between dollars. Below a heading `## ` that is a path in a
 code span, the page shows this whole file: notes left, code right. Each heading `### ` there
 quotes the source line at which its note begins. If the source has no such line any more, the
-build stops, so that somebody reads the note again. The extra `docs` has the libraries.
+build stops, so that somebody reads the note again. The extra `docs` has the libraries; Node
+runs KaTeX, a copy of which is in docs/study/katex.
 """
 
 import argparse
 import ast
 import html
+import json
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 try:
     from markdown_it import MarkdownIt
     from mdit_py_plugins.dollarmath import dollarmath_plugin
-    from py_mini_racer import JSEvalException, MiniRacer
     from pygments import highlight
     from pygments.formatters import HtmlFormatter
     from pygments.lexers import get_lexer_by_name
@@ -44,6 +46,13 @@ PAGES = {       # in the order of reading, with the names in the navigation
     "break-it": "Break it",
 }
 PATH = r"(?:npgan|examples|benchmarks|docs|tests)/[\w/.-]+\.\w+"
+KATEX = """
+const katex = require(process.argv[1]), equations = JSON.parse(require("fs").readFileSync(0, "utf8"));
+console.log(JSON.stringify(equations.map(([tex, displayMode]) => {
+  try { return [katex.renderToString(tex, {displayMode, output: "html", strict: "error"}), null]; }
+  catch (error) { return [null, error.rawMessage || error.message]; }
+})));
+"""
 FRAME = """<!doctype html>
 <html lang="en">
 <head>
@@ -77,22 +86,21 @@ class PageError(Exception):
 class Note(NamedTuple):
     """A note beside a source file: the line that it quotes, and its tokens of Markdown."""
 
-    quote: str                      # a line of the source, stripped
-    occurrence: Optional[int]       # 2: the second such line; None: the only one
-    line: int                       # the line of the page
+    quote: str          # a line of the source, stripped
+    which: int          # 2 of 3: the second of three such lines
+    of: int
+    line: int           # the line of the page
     body: list
 
 
 def find_quote(source, note, after=-1):
     """The index of the line that a note quotes; PageError unless it comes behind `after`."""
     found = [i for i, line in enumerate(source.splitlines()) if line.strip() == note.quote]
-    if len(found) < (note.occurrence or 1):
-        raise PageError(f"the source has {len(found)} lines `{note.quote}`: "
-                        "read the note again, and quote the line as it is now")
-    if len(found) > 1 and not note.occurrence:
-        raise PageError(f"the source has {len(found)} lines `{note.quote}`: "
-                        f"write which one it is, (1) to ({len(found)}), behind the quote")
-    at = found[(note.occurrence or 1) - 1]
+    if len(found) != note.of:
+        advice = f"; write which one it is, (1 of {len(found)}), behind the quote" if len(found) > 1 else ""
+        raise PageError(f"the source has {len(found)} lines `{note.quote}`, not {note.of}: "
+                        f"read the note again, and quote the line as it is now{advice}")
+    at = found[note.which - 1]
     if at <= after:
         raise PageError(f"`{note.quote}` is line {at + 1}, but the note above is at line {after + 1}: "
                         "put the notes in the order of the source")
@@ -100,12 +108,10 @@ def find_quote(source, note, after=-1):
 
 
 class Site:
-    """What the pages share: the source files, the pages that show them, and KaTeX."""
+    """What the pages share: the source files, and which page shows each."""
 
     def __init__(self, root=ROOT):
         self.root = Path(root)
-        self.katex = MiniRacer()
-        self.katex.eval(self.read("docs/study/katex/katex.min.js"))
         self.pages = [name for name in PAGES if (self.root / f"docs/pages/{name}.md").is_file()]
         self.shown = {path: name for name in self.pages         # the page that shows a file
                       for path in re.findall(f"(?m)^## `({PATH})`$", self.read(f"docs/pages/{name}.md"))}
@@ -116,6 +122,16 @@ class Site:
             return (self.root / path).read_bytes().decode("utf-8")
         except OSError:
             raise PageError(f"there is no file {path}: correct the path") from None
+
+    def katex(self, equations):
+        """[(HTML, None) or (None, what is wrong)] for equations [(TeX, displayed?)]."""
+        command = ["node", "-e", KATEX, str(self.root / "docs/study/katex/katex.min.js")]
+        try:
+            done = subprocess.run(command, input=json.dumps(equations), capture_output=True, text=True,
+                                  encoding="utf-8", check=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise PageError(f"Node cannot run KaTeX ({error}): install Node 12 or later") from None
+        return json.loads(done.stdout)
 
     def link(self, reference):
         """The address of `path`, `path::name` or `path: piece of a line`; "" without a page."""
@@ -145,6 +161,7 @@ class Page:
         self.markdown.renderer.rules.update(
             {rule.__name__: only_token(rule) for rule in (self.code_inline, self.image, self.link_open)})
         tokens = self.markdown.parse(self.text)
+        self.equations = self.typeset(tokens)
         starts = [i for i, token in enumerate(tokens) if token.type == "heading_open"]
         # A section: the level of its heading, the heading, its line, and the tokens below it.
         self.sections = [(int(tokens[a].tag[1]), tokens[a + 1], tokens[a].map[0] + 1, tokens[a + 3:b])
@@ -159,16 +176,22 @@ class Page:
         """The error of a piece of text, at the line where the page has it first."""
         return self.error(self.text[:self.text.find(piece)].count("\n") + 1, message)
 
+    def typeset(self, tokens):
+        """{(TeX, displayed?): HTML} of all equations in these tokens."""
+        every = [*tokens, *(child for token in tokens for child in token.children or [])]
+        equations = [(token.content.strip(), token.type != "math_inline")
+                     for token in every if token.type.startswith("math_")]
+        typeset = {}
+        for (tex, display), (shown, wrong) in zip(equations, self.site.katex(equations)):
+            if wrong:
+                raise self.error_at(tex, f"correct the equation, of which KaTeX says: {wrong}")
+            typeset[tex, display] = shown
+        return typeset
+
     def math(self, tex, options):
         """An equation. Its TeX is the alternative text."""
-        try:
-            shown = self.site.katex.call("katex.renderToString", tex.strip(), {
-                "displayMode": options["display_mode"], "output": "html", "strict": "error"})
-        except JSEvalException as error:
-            why = re.search(r"KaTeX parse error: (.*)|$", str(error))[1] or "it failed"
-            raise self.error_at(tex, f"correct the equation, of which KaTeX says: {why}") from None
         kind = "display" if options["display_mode"] else "inline"
-        alt = html.escape(" ".join(tex.split()))
+        alt, shown = html.escape(" ".join(tex.split())), self.equations[tex.strip(), kind == "display"]
         return f'<span class="{kind}" role="img" aria-label="{alt}">{shown}</span>'
 
     def code_inline(self, token):
@@ -211,10 +234,12 @@ class Page:
                 path, notes = None, []
             first, *others = heading.children
             if path:
-                occurrence = re.fullmatch(r"( \((\d+)\))?", "".join(each.content for each in others))
-                if level != 3 or first.type != "code_inline" or not occurrence:
-                    raise self.error(line, "below a file, write a heading as `### ` and a quoted line")
-                notes.append(Note(first.content.strip(), int(occurrence[2] or 0) or None, line, body))
+                number = re.fullmatch(r" \(([1-9]) of ([1-9])\)|", "".join(each.content for each in others))
+                if level != 3 or first.type != "code_inline" or not number:
+                    raise self.error(line, "below a file, write a heading as `### ` and a source line in a "
+                                           "code span, with (1 of 2) behind it if there are two such lines")
+                which, of = int(number[1] or 1), int(number[2] or 1)
+                notes.append(Note(first.content.strip(), which, of, line, body))
             elif level == 4 and heading.content == "Answer":
                 parts.append(f"<details>\n<summary>Answer</summary>\n{self.render(body)}")
                 answer = True
