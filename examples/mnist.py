@@ -9,6 +9,9 @@ its folder
                                result.json
 """
 
+if __name__ == "__main__":      # Ctrl-C during the imports: a sentence instead of a traceback
+    import ctrl_c  # noqa: F401
+
 from npgan import backend as xp
 from npgan.data import digits
 from npgan.divergences import OBJECTIVES

@@ -17,6 +17,9 @@ The left half of each figure is as in the source. The right half has the remedy 
 3: noise is added to the inputs of the new D, real and generated.
 """
 
+if __name__ == "__main__":      # Ctrl-C during the imports: a sentence instead of a traceback
+    import ctrl_c  # noqa: F401
+
 import json
 import os
 import time

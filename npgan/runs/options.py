@@ -198,9 +198,9 @@ def run_program(parser, main, arrays=True):
     sys.stdout, sys.stderr = SafeStream(sys.stdout), SafeStream(sys.stderr)
     program = os.path.basename(sys.argv[0])
     try:
-        for name in ("SIGTERM", "SIGHUP"):                          # Windows has no SIGHUP
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):                # Windows has no SIGHUP
             number = getattr(signal, name, signal.SIGTERM)
-            if signal.getsignal(number) is signal.SIG_DFL:          # nohup ignores SIGHUP
+            if signal.getsignal(number) not in (signal.SIG_IGN, None):      # nohup ignores SIGHUP
                 signal.signal(number, signal.default_int_handler)
         args = parser.parse_args()
         if not getattr(args, "live", False):
