@@ -119,6 +119,22 @@ def test_garbage_after_the_gzip_data_is_refused(path):
     refused(path)
 
 
+@pytest.mark.parametrize("content", [
+    gzip.compress(b"", mtime=0) * 20_000, b"\x1f\x8b\x08\x08" + bytes(6) + b"a" * 20_000,
+    b"\x1f\x8b\x08\x10" + bytes(6) + b"a" * 20_000], ids=["empty members", "a long name", "a long comment"])
+def test_a_gzip_file_that_is_slow_to_unpack_is_refused(path, content):
+    path.write_bytes(content + gzip.compress(idx(np.ones((2, 3), np.uint8))))
+    assert "too many members, or too long a header" in refused(path)
+
+
+def test_an_array_in_many_gzip_members_is_read(path):
+    """Some programs that compress with several threads write such files."""
+    array = np.random.default_rng(0).integers(256, size=(1000, 28, 28), dtype=np.uint8)
+    content = idx(array)
+    path.write_bytes(b"".join(gzip.compress(content[i:i + 1000]) for i in range(0, len(content), 1000)))
+    np.testing.assert_array_equal(mnist.read_idx(path), array)
+
+
 def test_a_damaged_checksum_is_refused(path):
     content = bytearray(gzip.compress(idx(np.arange(100, dtype=np.uint8))))
     content[-6] ^= 1

@@ -561,6 +561,31 @@ def test_a_jpeg_of_a_thousand_scans_and_a_large_image_in_text_are_refused_unread
             assert words in refused(lambda: tfd._read_picture(path), path)
 
 
+@pytest.mark.parametrize("content, words", [
+    (b"P5 #" + b"a" * 5000 + b"\n3 3 255\n" + bytes(9), "longer than 4,096 bytes"),
+    (b"P5 3 3 #" + b"a" * 5000 + b"\n255\n" + bytes(9), "longer than 4,096 bytes"),
+    (b"P5" + b" " * 5000 + b"3 3 255\n" + bytes(9), "longer than 4,096 bytes"),
+    (b"P2 3 3 255\n" + b"#\n" * 101 + b"1 " * 9, "more than 100 comments"),
+    (b"P5 1100 1000 100\n" + bytes(1_100_000), "levels up to 100"),
+])
+def test_a_pgm_file_that_pillow_would_read_for_long_is_refused_unread(tmp_path, monkeypatch, content, words):
+    from PIL import PpmImagePlugin
+    (tmp_path / "x.pgm").write_bytes(content)
+    monkeypatch.setattr(PpmImagePlugin.PpmImageFile, "_open", lambda self: pytest.fail("it was opened"))
+    assert words in refused(lambda: tfd._read_picture(tmp_path / "x.pgm"), tmp_path / "x.pgm")
+
+
+@pytest.mark.parametrize("content", [
+    b"P5\n# by an editor\n3 3\n255\n" + bytes(range(9)),
+    b"P5 3 # width\n3 100\n" + bytes(range(9)),
+    b"P6\r\n3\t3\n0255 " + bytes(range(27)),
+    b"P4\n3 3\n\1\2\3", b"P1 #\n#\n3 3\n1 0 1 0 1 0 1 0 1", b"P2 3 3 9\n1 2 3 # one row\n4 5 6 7 8 9\n",
+    b"P3 1 1 255\n1 2 3\n"])
+def test_small_files_of_the_pgm_family_are_read(tmp_path, content):
+    (tmp_path / "x.pgm").write_bytes(content)
+    assert tfd._read_picture(tmp_path / "x.pgm").shape == (48, 48)
+
+
 # Where it is found
 
 def test_the_database_comes_before_the_olivetti_faces_and_these_before_images(tmp_path, monkeypatch):

@@ -19,7 +19,19 @@ from pathlib import Path
 
 import numpy as np
 
-from npgan.data import Images, capacity, contents, escape, listed, locate, make_cache, retrieve, shuffle, tell
+from npgan.data import (
+    Images,
+    capacity,
+    contents,
+    escape,
+    gunzip,
+    listed,
+    locate,
+    make_cache,
+    retrieve,
+    shuffle,
+    tell,
+)
 
 # For each file: the SHA-256 of the published .gz, and the CRC-32 of the array in it.
 FILES = {
@@ -66,7 +78,7 @@ def _open(path):
             size, compressed = os.fstat(file.fileno()).st_size, file.read(2) == b"\x1f\x8b"
             file.seek(0)
             if compressed:
-                yield gzip.GzipFile(fileobj=file), capacity(size)
+                yield gunzip(file), capacity(size)
             else:
                 yield file, size
     except FileNotFoundError:
