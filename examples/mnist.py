@@ -118,7 +118,8 @@ def parser():
     return images.parser(
         __doc__, "mnist", PRESETS, known=("auto", "mnist", "glyphs"),
         data='"auto" (default): MNIST if it is found or can be downloaded, else the rendered digits; '
-             '"mnist": MNIST, or an error; "glyphs": the rendered digits; or a directory with four IDX files')
+             '"mnist": MNIST, or an error; "glyphs": the rendered digits; '
+             "or a directory with IDX files, or Keras' mnist.npz")
 
 
 if __name__ == "__main__":
