@@ -210,13 +210,74 @@ def test_an_array_at_which_scipy_would_end_the_process_is_refused(sio, tmp_path,
     assert "images does not hold what it should" in refused(lambda: tfd.load(path), path)
 
 
+def array_4(numbers, name=b"faces\0", order="<", code=0, shape=None, is_complex=0):
+    """An array in MATLAB's format 4, column by column. `code` says the type of its numbers."""
+    rows, columns = shape or numbers.shape
+    head = struct.pack(f"{order}5i", code, rows, columns, is_complex, len(name)) + name
+    return head + np.ascontiguousarray(numbers.T).tobytes()
+
+
+def test_olivetti_faces_in_format_4_are_read(sio, save):
+    """MATLAB's save -v4 keeps matrices in this format."""
+    faces = olivetti()[1]["faces"]
+    expected = tfd.load(save({"faces": faces}))
+    big = save({"other": 1.}, "x.mat")
+    for content in (array_4(faces, code=50), array_4(faces.astype(">i2"), order=">", code=1030),
+                    array_4(np.zeros((2, 3)), b"a\0") + array_4(faces.astype("<f8"))):
+        big.write_bytes(content)
+        assert np.array_equal(tfd.load(big).train, expected.train)
+    sio.savemat(big, {"faces": faces}, format="4")
+    assert np.array_equal(tfd.load(big).train, expected.train)
+    sio.savemat(big, {"faces": faces[:, 1:]}, format="4")
+    assert "(4096, 399), expected (4096, 400)" in refused(lambda: tfd.load(big), big)
+
+
+NOTHING = np.zeros((0, 0))
+
+
 @pytest.mark.parametrize("content", [
-    struct.pack("<5i", 0, 2**31 - 1, 2**31 - 1, 0, 6) + b"faces\0",
-    struct.pack("<5i", 0, -5, 3, 0, 6) + b"faces\0",
-    struct.pack("<5i", 0, 4096, 400, 0, 2**31 - 1) + b"faces\0"])
-def test_format_4_is_refused_with_what_to_do(tmp_path, content):
+    array_4(NOTHING, shape=(2**31 - 1, 2**31 - 1)),
+    array_4(NOTHING, shape=(-5, 3)),
+    array_4(NOTHING, shape=(-1, 5), name=b"a" * 20) + array_4(np.zeros((1, 1))),     # back to the first array
+    array_4(NOTHING, shape=(4096, 400)),
+    struct.pack("<5i", 0, 4096, 400, 0, 2**31 - 1) + b"faces\0",
+    array_4(NOTHING, name=b""),
+    array_4(np.zeros((4096, 400)), code=4000), array_4(np.zeros((4096, 400)), code=90),
+    array_4(np.zeros((4096, 400)))[:-1], bytes(4),
+    array_4(NOTHING, b"a\0") * 1001,
+])
+def test_a_damaged_file_in_format_4_is_refused(sio, tmp_path, content):
     (tmp_path / "x.mat").write_bytes(content)
-    assert "-v7" in refused(lambda: tfd.load(tmp_path / "x.mat"), tmp_path / "x.mat")
+    assert "damaged" in refused(lambda: tfd.load(tmp_path / "x.mat"), tmp_path / "x.mat")
+
+
+@pytest.mark.parametrize("content", [
+    array_4(np.zeros((4096, 800)), shape=(4096, 400), is_complex=1),
+    array_4(np.full((4096, 400), 65.), code=1), array_4(np.array([[1., 1, 1], [4096, 400, 0]]), code=2),
+    array_4(np.full((4096, 400), 65.), code=1) + array_4(np.zeros((4096, 400)))],
+    ids=["complex", "text", "sparse", "first text, then numbers"])
+def test_another_kind_of_array_in_format_4_is_refused(sio, tmp_path, content):
+    (tmp_path / "x.mat").write_bytes(content)
+    assert "faces" in refused(lambda: tfd.load(tmp_path / "x.mat"), tmp_path / "x.mat")
+
+
+@patient
+@given(st.data())
+def test_a_changed_file_in_format_4_is_faces_or_a_value_error_that_names_it(sio, tmp_path_factory, data):
+    content = bytearray(array_4(np.zeros((3, 5), "<i2"), b"a\0", code=30)
+                        + array_4(np.zeros((4, 3)), b"b\0", code=data.draw(st.integers(0, 2)))
+                        + array_4(np.zeros((4096, 400), np.uint8), code=50))
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, 250))] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.mktemp("mat") / "x.mat"
+    path.write_bytes(content)
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
+        warnings.simplefilter("ignore")
+        patch.setattr(tfd, "_resize", lambda images: images[:, 8:56, 8:56])         # to save seconds
+        try:
+            assert tfd._read_mat(path, 0)[1].shape == (400, 48, 48)
+        except ValueError as e:
+            assert str(path) in str(e) and "\n" not in str(e)
 
 
 def test_an_error_of_the_disk_names_the_file(tmp_path):

@@ -51,6 +51,7 @@ MAX_TEXT, MAX_COMMENTS = 1 << 22, 100               # the bytes and comments of 
 MAX_SCALED = 1 << 20                                # the bytes of a binary one with levels not up to 255
 MAX_VARIABLES = 1000                                # in one .mat file
 SAVE = "load it in MATLAB and save it with the option -v7"
+NUMBER_BYTES_4, SPARSE_4 = (8, 4, 4, 2, 2, 1), 2    # in format 4: bytes of a number by type; a kind of array
 BYTE_ORDERS = {b"IM": "<", b"MI": ">"}              # in a .mat file
 HEADER_BYTES = 4096                                 # of an array in a .mat file, or of a PGM file
 ADVICE = ("it is not public, and its holders have it from Josh Susskind, University of Toronto, on request; "
@@ -148,15 +149,16 @@ def _read_mat(path, seed):
         max_bytes = capacity(os.fstat(file.fileno()).st_size)
     if b"\x89HDF\r\n\x1a\n" in (head[:8], head[512:]) or head.startswith(b"MATLAB 7.3"):
         raise ValueError(f"{path}: MATLAB's format 7.3, which is HDF5, is not read; {SAVE}")
-    if head[126:128] not in BYTE_ORDERS:
-        raise ValueError(f"{path}: not a .mat file of MATLAB's format 5 or 7; "
+    format_4 = 0 in head[:4]                    # the other formats begin with a text
+    if not format_4 and head[126:128] not in BYTE_ORDERS:
+        raise ValueError(f"{path}: not a .mat file of MATLAB's format 4, 5 or 7; "
                          f"if it has another format, {SAVE}")
     try:
         import scipy.io
     except ImportError as e:
         raise ImportError(f"{path}: SciPy, which reads .mat files, cannot be imported: "
                           f'install the extra "npgan[faces]" ({e})') from e
-    unsafe = _call_scipy(path, _unsafe_arrays, path)
+    unsafe = _call_scipy(path, _check_format_4 if format_4 else _unsafe_arrays, path)
     variables = _call_scipy(path, scipy.io.whosmat, path)
     shapes = {name: shape for name, shape, kind in variables if kind in NUMERIC_CLASSES}
     wanted = ["faces"] if "faces" in shapes else ["images", "folds", "labs_ex"]
@@ -189,6 +191,31 @@ def _read_mat(path, seed):
     unlabelled = np.count_nonzero(folds[:, 0] == UNLABELLED)
     name = "tfd" if (unlabelled, n - unlabelled) == COUNTS else escape(path.stem, 60)
     return name, faces, folds, np.maximum(labels.reshape(n), 0).astype(np.uint8)
+
+
+def _check_format_4(path):
+    """Raise ValueError unless all arrays in a file of MATLAB's format 4 end within the file.
+
+    From a wrong size, SciPy would go back to an earlier array, and read without end. Returns an
+    empty set, the arrays that are not safe to read.
+    An array begins with five integers: 1000 if it is big-endian + 10 x the type of its numbers
+    + the kind of array, its sizes, whether it is complex, and the length of its name.
+    """
+    with open(path, "rb") as file:
+        order = "<" if 0 <= struct.unpack("<i", file.read(4))[0] <= 5000 else ">"
+        start, end = 0, os.fstat(file.fileno()).st_size
+        for _ in range(MAX_VARIABLES):
+            file.seek(start)
+            code, rows, columns, is_complex, name_length = struct.unpack(f"{order}5i", file.read(20))
+            if not 0 <= code < 2000 or min(rows, columns) < 0 or not 0 < name_length <= HEADER_BYTES:
+                raise ValueError("the header of an array is damaged")
+            parts = 2 if is_complex == 1 and code % 10 != SPARSE_4 else 1
+            start += 20 + name_length + NUMBER_BYTES_4[code // 10 % 10] * rows * columns * parts
+            if start > end:
+                raise ValueError("the file is cut short")
+            if start == end:
+                return set()
+        raise ValueError(f"more than {MAX_VARIABLES} variables")
 
 
 def _unsafe_arrays(path):
