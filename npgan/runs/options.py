@@ -153,6 +153,8 @@ def set_aside(folder, names):
     os.mkdir(place)
     for name in sorted(names, key=lambda name: name != "result.json"):
         os.replace(os.path.join(folder, name), os.path.join(place, name))
+    for moved, _, _ in os.walk(place):
+        checkpoint.remove_leftovers(moved)
     print(f"There was already a run in {folder}: its files are now in {place}")
 
 
