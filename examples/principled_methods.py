@@ -15,6 +15,8 @@ iteration of the new D. All values come from examples on which D is not trained:
 
 The left half of each figure is as in the source. The right half has the remedy of its section
 3: noise is added to the inputs of the new D, real and generated.
+
+Study page: docs/study/hardness.html
 """
 
 import json
