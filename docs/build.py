@@ -3,15 +3,24 @@
     python docs/build.py                    build every page
     python docs/build.py algorithm-1 ...    build the pages named
 
-A page is Markdown, with equations between dollars. Below a heading `## ` that is a path in a
-code span, the page shows this whole file: notes left, code right. Each heading `### ` there
-quotes the source line at which its note begins. If the source has no such line any more, the
-build stops, so that somebody reads the note again. The extra `docs` has the libraries; Node
-runs KaTeX, a copy of which is in docs/study/katex.
+A page is Markdown, with equations between dollars. It has these forms of its own:
+
+    ## `npgan/gan.py`       a heading that is a path: the page shows this whole file
+    ### `class Players:`    a heading below: the line of the file at which this note begins.
+                            (1 of 2) behind it says which, if the file has two such lines
+    `npgan/gan.py::train`   a code span that is a path, a definition in a file, or a piece of
+    `npgan/gan.py: end for` one line: checked, and linked to the page that shows the file
+    #### Answer             the answer of an exercise, folded. A `python` block and a `text`
+                            block behind it: a test runs the program, which prints the text
+
+If a note quotes a line that the file does not have any more, the build stops, so that somebody
+reads the note again. The extra `docs` has the libraries. Node runs KaTeX, a copy of which is in
+docs/study/katex.
 """
 
 import argparse
 import ast
+import functools
 import html
 import json
 import os
@@ -312,6 +321,7 @@ def highlighted(source, language, attributes=""):
     return highlight(source, lexer, HtmlFormatter(nowrap=True))
 
 
+@functools.cache
 def definitions(source):
     """[(name, line)] of the functions, classes and methods (Class.method) of a module."""
     found = []
