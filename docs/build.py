@@ -77,7 +77,7 @@ FRAME = """<!doctype html>
 <nav aria-label="Pages"><ul>
 {links}
 </ul></nav>
-<main id="main">
+<main id="main" class="{name}">
 {body}
 </main>
 <nav class="turn" aria-label="Previous and next page">
@@ -205,9 +205,10 @@ class Page:
 
     def code_inline(self, token):
         """A code span. If it names a file of the repository, the name is checked and linked."""
-        shown = f"<code>{html.escape(token.content)}</code>"
+        shown = html.escape(token.content)
         if not re.match(f"{PATH}(:|$)", token.content):
-            return shown
+            return "<code>" + re.sub(r"(?<= )-\S+", r'<span class="option">\g<0></span>', shown) + "</code>"
+        shown = "<code>" + re.sub("(::|_|/)", r"\1<wbr>", shown) + "</code>"       # where a line may end
         try:
             address = self.site.link(token.content).removeprefix(f"{self.name}.html")
         except PageError as error:
@@ -262,7 +263,8 @@ class Page:
         names = list(PAGES)
         before, after = names[:names.index(self.name)][-1:], names[names.index(self.name) + 1:][:1]
         return FRAME.format(
-            title=html.escape(re.sub("[`$]", "", self.sections[0][1].content)), body="\n".join(parts),
+            title=html.escape(re.sub("[`$]", "", self.sections[0][1].content)),
+            name=self.name, body="\n".join(parts),
             links="\n".join(f'<li><a href="{name}.html"{current(name == self.name)}>{PAGES[name]}</a></li>'
                             for name in names),
             turn="\n".join([f'<a rel="prev" href="{name}.html">Before: {PAGES[name]}</a>' for name in before]

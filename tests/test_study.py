@@ -235,7 +235,7 @@ def test_every_row_of_the_index_is_filled_and_says_why_where_there_is_nothing():
     for statement, *cells in ROWS:
         assert statement and len(cells) == len(patterns)
         for cell, (what, pattern) in zip(cells, patterns.items()):
-            assert re.search(pattern, cell) or re.fullmatch(rf"no {what}: .{{20,}}", cell), f"{statement}: {cell}"
+            assert re.search(pattern, cell) or re.fullmatch(rf"no {what}: .{{20,}}", cell), statement
 
 
 COMMANDS = sorted({command for row in ROWS for command in re.findall(r"`python ([^`]+)`", row[4])})
