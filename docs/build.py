@@ -3,15 +3,24 @@
     python docs/build.py                    build every page
     python docs/build.py algorithm-1 ...    build the pages named
 
-A page is Markdown, with equations between dollars. Below a heading `## ` that is a path in a
-code span, the page shows this whole file: notes left, code right. Each heading `### ` there
-quotes the source line at which its note begins. If the source has no such line any more, the
-build stops, so that somebody reads the note again. The extra `docs` has the libraries; Node
-runs KaTeX, a copy of which is in docs/study/katex.
+A page is Markdown, with equations between dollars. It has these forms of its own:
+
+    ## `npgan/gan.py`       a heading that is a path: the page shows this whole file
+    ### `class Players:`    a heading below: the line of the file at which this note begins.
+                            (1 of 2) behind it says which, if the file has two such lines
+    `npgan/gan.py::train`   a code span that is a path, a definition in a file, or a piece of
+    `npgan/gan.py: end for` one line: checked, and linked to the page that shows the file
+    #### Answer             the answer of an exercise, folded. A `python` block and a `text`
+                            block behind it: a test runs the program, which prints the text
+
+If a note quotes a line that the file does not have any more, the build stops, so that somebody
+reads the note again. The extra `docs` has the libraries. Node runs KaTeX, a copy of which is in
+docs/study/katex.
 """
 
 import argparse
 import ast
+import functools
 import html
 import json
 import os
@@ -68,7 +77,7 @@ FRAME = """<!doctype html>
 <nav aria-label="Pages"><ul>
 {links}
 </ul></nav>
-<main id="main">
+<main id="main" class="{name}">
 {body}
 </main>
 <nav class="turn" aria-label="Previous and next page">
@@ -196,9 +205,10 @@ class Page:
 
     def code_inline(self, token):
         """A code span. If it names a file of the repository, the name is checked and linked."""
-        shown = f"<code>{html.escape(token.content)}</code>"
+        shown = html.escape(token.content)
         if not re.match(f"{PATH}(:|$)", token.content):
-            return shown
+            return "<code>" + re.sub(r"(?<= )-\S+", r'<span class="option">\g<0></span>', shown) + "</code>"
+        shown = "<code>" + re.sub("(::|_|/)", r"\1<wbr>", shown) + "</code>"       # where a line may end
         try:
             address = self.site.link(token.content).removeprefix(f"{self.name}.html")
         except PageError as error:
@@ -253,7 +263,8 @@ class Page:
         names = list(PAGES)
         before, after = names[:names.index(self.name)][-1:], names[names.index(self.name) + 1:][:1]
         return FRAME.format(
-            title=html.escape(re.sub("[`$]", "", self.sections[0][1].content)), body="\n".join(parts),
+            title=html.escape(re.sub("[`$]", "", self.sections[0][1].content)),
+            name=self.name, body="\n".join(parts),
             links="\n".join(f'<li><a href="{name}.html"{current(name == self.name)}>{PAGES[name]}</a></li>'
                             for name in names),
             turn="\n".join([f'<a rel="prev" href="{name}.html">Before: {PAGES[name]}</a>' for name in before]
@@ -312,6 +323,7 @@ def highlighted(source, language, attributes=""):
     return highlight(source, lexer, HtmlFormatter(nowrap=True))
 
 
+@functools.cache
 def definitions(source):
     """[(name, line)] of the functions, classes and methods (Class.method) of a module."""
     found = []

@@ -9,6 +9,7 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import programs
 import pytest
 
 for library in ("markdown_it", "mdit_py_plugins", "pygments"):
@@ -67,12 +68,16 @@ def read():
     return {name: Read(name) for name in SITE.pages}
 
 
-def test_the_committed_pages_are_the_built_ones(tmp_path):
-    build.build(ROOT, tmp_path)
-    built, committed = ({page.name for page in folder.glob("*.html")} for folder in (tmp_path, STUDY))
-    assert built == committed
-    for page in tmp_path.iterdir():
-        assert page.read_bytes() == (STUDY / page.name).read_bytes(), f"run python docs/build.py: {page.name}"
+def test_every_page_of_the_navigation_is_there_and_no_other():
+    assert SITE.pages == list(build.PAGES)
+    for files in ((ROOT / "docs" / "pages").glob("*.md"), STUDY.glob("*.html")):
+        assert {file.stem for file in files} == set(SITE.pages)
+
+
+@each_page
+def test_the_committed_page_is_the_built_one(name):
+    committed = (STUDY / f"{name}.html").read_bytes()
+    assert PAGES[name].html().encode("utf-8") == committed, "run python docs/build.py, and commit the page"
 
 
 @each_page
@@ -90,11 +95,15 @@ def test_every_link_and_picture_resolves(read):
             if re.match("https?:", address):
                 continue
             path, _, anchor = address.partition("#")
-            if path.removesuffix(".html") in set(build.PAGES) - set(PAGES):
-                continue                # a page of the navigation that is not written yet
             assert not path or (STUDY / path).is_file(), f"{name}: {address}"
             if anchor:
                 assert anchor in read[path.removesuffix(".html") or name].ids, f"{name}: {address}"
+
+
+def test_every_picture_is_on_a_page():
+    text = "".join(page.text for page in PAGES.values())
+    assert [picture.name for picture in (STUDY / "pictures").iterdir()
+            if f"(pictures/{picture.name})" not in text] == []
 
 
 def test_the_fonts_of_the_equations_are_there():
@@ -186,6 +195,11 @@ def test_a_page_that_cannot_be_built_is_one_sentence_with_page_and_line(
     assert re.fullmatch(f"{start}.*{message}.*\n", capsys.readouterr().err)
 
 
+def test_a_page_is_written_into_the_study_folder(copy, tmp_path):
+    copy("docs/pages/algorithm-1.md", "# Algorithm 1\n", "# Algorithm One\n")
+    assert '<h1 id="algorithm-one">' in (tmp_path / "docs" / "study" / "algorithm-1.html").read_text("utf-8")
+
+
 ANSWERS = [pytest.param(source, printed, id=f"{name}-{line}") for name, page in PAGES.items()
            for line, programs, _ in page.answers() for source, printed in programs]
 
@@ -196,3 +210,41 @@ def test_the_program_of_an_answer_prints_what_the_page_says(source, printed):
     with contextlib.redirect_stdout(out):
         exec(compile(source, "answer", "exec"), {"__name__": "__main__"})
     assert out.getvalue() == printed
+
+
+# --- The index --------------------------------------------------------------------------------
+
+ROWS = [[cell.strip() for cell in line.strip("| ").split(" | ")]
+        for line in PAGES["index"].text.splitlines() if re.match(r"\| (?!---)", line)]
+ROWS = [row for row in ROWS if row[1:] != ["code", "test", "figure", "command"]]
+
+
+def test_the_index_has_every_numbered_statement_of_the_sources():
+    text = " ".join(row[0] for row in ROWS).lower()
+    for statement in ("minibatch stochastic gradient descent", "proposition 1", "proposition 2", "theorem 1:",
+                      *(f"equation {i}" for i in range(1, 7)), *(f"figure {i}" for i in (1, 2, 3)),
+                      "table 1", "table 2", *(f"theorem 2.{i}:" for i in range(1, 7)), "corollary 2.1",
+                      *(f"theorem 3.{i}" for i in (1, 2, 3)), *(f"lemma {i}:" for i in range(1, 5))):
+        assert statement in text
+
+
+def test_every_row_of_the_index_is_filled_and_says_why_where_there_is_nothing():
+    """The build and the tests above check that each definition, test and picture exists."""
+    patterns = {"code": rf"`{build.PATH}(::|: )[^`]+`", "test": r"`tests/test_\w+\.py::test_\w+`",
+                "figure": r"\]\((\.\./)?pictures/", "command": "`python "}
+    for statement, *cells in ROWS:
+        assert statement and len(cells) == len(patterns)
+        for cell, (what, pattern) in zip(cells, patterns.items()):
+            assert re.search(pattern, cell) or re.fullmatch(rf"no {what}: .{{20,}}", cell), statement
+
+
+COMMANDS = sorted({command for row in ROWS for command in re.findall(r"`python ([^`]+)`", row[4])})
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_of_the_index_is_understood_by_its_program(command):
+    program, *arguments = command.split()
+    if program == "-m":
+        assert importlib.util.find_spec(arguments[0])
+    else:
+        programs.load(Path(program).stem).parser().parse_args(arguments)
