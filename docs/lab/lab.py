@@ -210,11 +210,13 @@ class Line:
         self.D.forward(self.tape_d)
         self.G.forward(self.tape_g)
         Gz = xp.asnumpy(self.tape_g.x[-1])[:, 0].astype(float) * self.scale
+        show["map_x"][...], show["samples"][...] = Gz[self.arrows], Gz[QUANTILES:]
+        if not np.isfinite(Gz).all():
+            return                                                      # Game.look raises the error
         P_g = self.probabilities(Gz[:QUANTILES])
         show["p_g"][...] = P_g[1:-1] / self.dx
         show["D"][...] = shown_D(players.objective, self.tape_d.x[-1])
         show["D_star"][...] = xp.asnumpy(theory.optimal_discriminator(self.P, P_g))[1:-1]
-        show["map_x"][...], show["samples"][...] = Gz[self.arrows], Gz[QUANTILES:]
         show["JSD"][...] = theory.jsd(self.P, P_g)
         if players.objective.name == "gan":
             show["V_optimal"][...] = theory.criterion(self.P, P_g)      # V(G, D*) = C(G), equation 4
@@ -266,7 +268,7 @@ class Plane:
         show["samples"][...] = samples = Gz[LINES ** 2:]
         show["arrows_from"][...] = samples[:ARROWS]
         show["arrows"][...] = -xp.asnumpy(tape.dx[0]) / self.scale
-        if self.toy.modes is None:
+        if self.toy.modes is None or not np.isfinite(samples).all():
             show["covered"][...] = show["good"][...] = math.nan
         else:
             found = metrics.coverage(samples, self.toy.modes, self.toy.sd)
@@ -429,6 +431,8 @@ class Game:
         self.show["iteration"][...] = self.iterations
         with np.errstate(all="ignore"):     # far from the data, dJ of some objectives overflows
             self.view.look(self.players, self.show)
+        if not np.isfinite(self.show["samples"]).all():
+            raise self.not_finite()         # theta is finite, but too large
         return self.frame
 
 
