@@ -139,7 +139,7 @@ class Site:
             done = subprocess.run(command, input=json.dumps(equations), capture_output=True, text=True,
                                   encoding="utf-8", check=True)
         except (OSError, subprocess.CalledProcessError) as error:
-            raise PageError(f"Node cannot run KaTeX ({error}): install Node 12 or later") from None
+            raise PageError(f"Node cannot run KaTeX ({error}): install Node") from None
         return json.loads(done.stdout)
 
     def link(self, reference):
