@@ -164,7 +164,7 @@ def nearest(x, data, chunk=None):
     x (n, d)   data (k, d)   chunk: rows of x at a time. Memory as in log_likelihoods.
     """
     x, data = _matrices(x=x, data=data)
-    out = xp.empty(len(x), "int64")
+    out = xp.empty(len(x), "intp")
     for rows, _, excess in _half_distances(x, data, chunk):
         out[rows] = excess.argmin(axis=1)
     return out
@@ -258,7 +258,7 @@ def jsd(x, y, low, high, bins=50):
         raise ValueError(f"bins: expected low < high and 1 to 2^24 cells, got [{low}, {high}] and {bins}^{d}")
 
     def histogram(a):
-        cell = xp.clip((a.astype(_floating(a)) - low) * (bins / (high - low)), 0, bins - 1).astype("int64")
+        cell = xp.clip((a.astype(_floating(a)) - low) * (bins / (high - low)), 0, bins - 1).astype("intp")
         index = (cell * xp.asarray(bins ** np.arange(d))).sum(axis=1)
         return xp.bincount(index, minlength=bins ** d) / len(a)
 

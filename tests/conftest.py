@@ -17,7 +17,8 @@ import pytest  # noqa: E402
 
 from npgan import backend, data  # noqa: E402
 
-WITHOUT_COMPILED = "test_theory", "test_example_faces"  # no kernel there that other modules do not run
+# Modules that run no kernel that other modules do not run.
+WITHOUT_COMPILED = "test_theory", "test_example_faces", "test_lab"
 
 
 @pytest.hookimpl(trylast=True)                          # after -k and -m
