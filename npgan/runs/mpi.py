@@ -2,19 +2,19 @@
 
     mpiexec -n 4 python examples/mnist.py --preset paper
 
-Read fit.py first. Each process is a rank, from 0 on. Every rank has both players and its own
-share of the training set. It draws its own m / ranks examples of each minibatch, its own noise
-and its own masks. The mean over the ranks of their gradients is the gradient of the whole
-minibatch, because all parts of the minibatch have the same size:
+Read fit.py first. The R processes are the ranks 0, 1, ..., R - 1. Every rank has both players
+and its own share of the training set. For a minibatch of M examples, each rank draws M / R of
+them, and its own noise and masks. All ranks draw equally many, so the mean of their gradients
+is the gradient of the whole minibatch:
 
-    1/M sum_{i <= M} grad_i  =  1/R sum_{ranks r} [ 1/(M/R) sum_{i of rank r} grad_i ]
+    1/M sum_{i = 1..M} grad_i  =  1/R sum_{ranks r} [ R/M sum_{i of rank r} grad_i ]
 
 `Averaged` takes this mean between the gradient and the update, so gan.py does not change. All
 ranks begin with the same parameters and apply the same update, so their parameters stay equal
 to the last bit. `check_equal` tests this. Rank 0 alone writes files and prints.
 
-If mpiexec did not start the process, it is rank 0 of 1. Then nothing here computes anything,
-and mpi4py is not imported. The extra `mpi` installs mpi4py and Open MPI.
+A process that mpiexec did not start is rank 0 of 1. Its training is as without this module,
+and it does not import mpi4py. The extra `mpi` installs mpi4py and Open MPI.
 """
 
 import contextlib
@@ -174,7 +174,7 @@ def check_equal(where, players, *settings):
 
 
 def choose_gpu():
-    """Give each rank of a machine its own GPU, by its number among the ranks of this machine.
+    """Use GPU number n in the n-th rank of this machine.
 
     If CUDA_VISIBLE_DEVICES shows a rank only one GPU, the rank takes this GPU.
     """
@@ -211,9 +211,10 @@ def nccl_sum():
 def one_program():
     """A context in which the ranks print and end as one program.
 
-    Rank 0 alone prints. If a rank ends with an error, all ranks end with its exit status. Rank
-    0 speaks first: another rank waits a second, and then prints what it kept. SIGUSR1 is a
-    Ctrl-C, because Open MPI's mpiexec passes SIGUSR1 on and leaves the ranks time to save.
+    Rank 0 alone prints. If a rank ends with an error, all ranks end with its exit status, and
+    the message is printed once: rank 0 prints it at once, another rank only if rank 0 has not
+    ended all ranks within a second. SIGUSR1 counts as Ctrl-C. Open MPI's mpiexec passes SIGUSR1
+    on and waits, but after Ctrl-C it kills the ranks within half a second.
     """
     if size() == 1:
         yield
