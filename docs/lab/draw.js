@@ -43,7 +43,7 @@ function ticks(low, high, n) {
 export function short(value) {
   if (!Number.isFinite(value)) return "not finite";
   const size = Math.abs(value);
-  if (size !== 0 && (size < 1e-3 || size >= 1e5)) return value.toExponential(1).replace("-", "−");
+  if (size !== 0 && (size < 1e-3 || size >= 1e5)) return value.toExponential(1).replace(".0", "").replace("-", "−");
   return String(+value.toPrecision(size < 1 ? 2 : 3)).replace("-", "−");
 }
 
@@ -211,7 +211,7 @@ export function drawPad(canvas, points, cross, extent) {
 
 // --- On a line: Figure 1 of the paper --------------------------------------------------------
 
-export function drawLine(canvas, view, {data: p_data, extent, fixed}) {
+export function drawLine(canvas, view, {data: p_data, extent, fixed, probability}) {
   const [c, width, height] = fit(canvas), [low, high] = extent, {x, z} = fixed;
   const left = 34, right = width - 34, plot = .68 * height, xLevel = .77 * height, zLevel = .95 * height;
   const top = 1.1 * Math.max(1, ...p_data);
@@ -238,7 +238,7 @@ export function drawLine(canvas, view, {data: p_data, extent, fixed}) {
   c.globalAlpha = 1;
   curve(view.p_g, colours.generated, 2);
   curve(p_data, colours.data, 2.4, [2, 4]);
-  if (view.D_star) curve(view.D_star, colours.best, 1.6);
+  if (probability) curve(view.D_star, colours.best, 1.6);       // a critic has another optimum
   curve(view.D, colours.ink, 1.8, [7, 4]);
   c.setLineDash([]), c.lineWidth = 1;
   c.restore();

@@ -13,7 +13,7 @@
 const FIGURE1 = {data: "gaussian", k: 5, m: 128, momentum: 0, lr_d: .005, lr_g: .002, penalty: "R1", weight: .2};
 const COLLAPSE = {data: "ring", seed: 3, generator_loss: "minimax", momentum: .9, lr_d: .004, lr_g: .01};
 const VANISHING = {data: "gaussian", k: 20, optimizer: "momentum", momentum: 0, lr_d: .1, lr_g: .0003, penalty: "none"};
-const CIRCLING = {data: "gaussian", generator: "affine", prior: "normal", generator_loss: "minimax", m: 256,
+const CIRCLING = {data: "gaussian", generator: "affine", prior: "normal", generator_loss: "minimax", m: 128,
   update: "simultaneous", optimizer: "momentum", momentum: .9, lr_d: .05, lr_g: .05, penalty: "none"};
 const FIT = {data: "mixture", generator: "affine", prior: "normal", generator_loss: "minimax", k: 3, m: 128,
   momentum: .5, lr_d: .005, lr_g: .005, penalty: "none"};
@@ -37,7 +37,7 @@ export const EXPERIMENTS = [
       watch: "Only G learns. D's slope tells each G(z) in which direction D is larger. Watch p_g move left, to the "
         + "data. D stays as it is, so it is no longer D*."},
       {title: "(d) Both, to the end", actions: [{set: {...FIGURE1, train: "both", optimizer: "Adam"}},
-        {run: 800}],
+        {run: 600}],
       watch: "Both learn. Watch p_g become p_data, D become 1/2 where the data are, and V go to −log 4."},
     ],
   },
@@ -46,8 +46,8 @@ export const EXPERIMENTS = [
     question: "The data have eight modes. Does G find all of them?",
     steps: [
       {title: "Minimax, no penalty", actions: [{create: {...COLLAPSE, penalty: "none"}}, {run: 1000}],
-        watch: "All samples gather in one or two places, and the manifold of G shrinks to a thin thread. D learns to "
-          + "reject that place, and G jumps to another. The chart of modes stays near 0 to 2."},
+        watch: "The samples gather in a small part of the plane, and most modes get none. D learns to reject that "
+          + "part, and G jumps to another. The chart of covered modes stays low."},
       {title: "Switch R1 on", actions: [{set: {penalty: "R1", weight: 10}}, {run: 2500}],
         watch: "The same two networks go on, now with the R1 penalty. R1 keeps D's slope small at the data, so D's map "
           + "becomes smooth. Watch the samples spread over most modes again."},
@@ -61,11 +61,11 @@ export const EXPERIMENTS = [
     question: "D makes k = 20 steps for each step of G, and G starts far from the data. Can G still learn?",
     steps: [
       {title: "Minimax loss", actions: [{create: {...VANISHING, generator_loss: "minimax", train: "D"}}, {move: 4.5},
-        {iterate: 150}, {set: {train: "both"}}, {run: 200, per_frame: 1}],
+        {iterate: 40}, {set: {train: "both"}}, {run: 200, per_frame: 1}],
       watch: "D rejects every sample: D(G(z)) is near 0. G descends log(1 − D(G(z))), whose slope is then almost 0. "
         + "Watch the gradient of G stay below 1, while p_g hardly moves."},
       {title: "Non-saturating loss", actions: [{create: {...VANISHING, generator_loss: "non-saturating", train: "D"}},
-        {move: 4.5}, {iterate: 150}, {set: {train: "both"}}, {run: 200, per_frame: 1}],
+        {move: 4.5}, {iterate: 40}, {set: {train: "both"}}, {run: 200, per_frame: 1}],
       watch: "The same D, the same learning rates. G ascends log D(G(z)) instead. Its gradient is more than a hundred "
         + "times larger at first, and p_g reaches the data within 200 iterations."},
     ],
@@ -77,7 +77,7 @@ export const EXPERIMENTS = [
       {title: "No penalty", actions: [{create: CIRCLING}, {move: 1}, {run: 700, per_frame: 2}],
         watch: "p_g swings from side to side around the data, because each player answers the other one's last step. V "
           + "swings too, and never settles at −log 4."},
-      {title: "Switch R1 on", actions: [{set: {penalty: "R1", weight: 2}}, {run: 700, per_frame: 2}],
+      {title: "Switch R1 on", actions: [{set: {penalty: "R1", weight: 4}}, {run: 700, per_frame: 2}],
         watch: "R1 damps the swing. p_g comes to rest on p_data, D becomes 1/2, and V stays at −log 4."},
     ],
   },
@@ -86,10 +86,10 @@ export const EXPERIMENTS = [
     question: "p_data has two modes, but this G can only make one Gaussian. Which one it makes depends on the "
       + "divergence.",
     steps: [
-      ["kl", "KL(p_data, p_g)", "KL punishes places where the data are and p_g is small. So p_g becomes wide enough "
-        + "to cover both modes, and also covers the gap between them."],
-      ["reverse-kl", "KL(p_g, p_data)", "The reverse KL punishes places where p_g is and the data are not. So p_g takes "
-        + "one mode and ignores the other: it seeks a mode."],
+      ["kl", "KL(p_data, p_g)", "KL is large where the data are and p_g is small. So p_g becomes wide enough to cover "
+        + "both modes, and it also covers the gap between them."],
+      ["reverse-kl", "KL(p_g, p_data)", "The reverse KL is large where p_g is and the data are not. So p_g takes one mode and "
+        + "leaves the other out: it seeks a mode."],
       ["jensen-shannon", "Jensen-Shannon", "The Jensen-Shannon divergence is between the two. With this start p_g "
         + "covers both modes, as KL does."],
     ].map(([objective, title, watch]) => (

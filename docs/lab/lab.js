@@ -62,8 +62,9 @@ async function ready({schema, sources, version}) {
   makeExperiments();
   $("loading").hidden = true;
   $("lab").hidden = false;
-  await create(fromAddress());
-  if (state.created) say("Ready. Choose an experiment, or press Run.");
+  const answer = await create(fromAddress());
+  if (answer.kind !== "created") await engine.ask({kind: "create", settings: {}});      // the sentence stays
+  say("Ready. Choose an experiment, or press Run.");
 }
 
 // --- What the engine says --------------------------------------------------------------------
@@ -86,8 +87,9 @@ function created(message) {
   });
   $("plane").hidden = dimension !== 2;
   $("line").hidden = dimension !== 1;
-  $("D-name").textContent = $("D-line").textContent = message.probability ? "D(x)" : "critic, scaled to";
+  $("D-name").textContent = message.probability ? "D(x)" : "critic, scaled to";
   $("D-line").textContent = message.probability ? "D" : "critic, scaled";
+  $("D-star").hidden = !message.probability;
   const drawn = settings.data === "drawn";
   $("pad").hidden = $("pad-tools").hidden = !drawn;
   if (!drawn) state.drawing = [];
@@ -121,7 +123,8 @@ function stopped({sentence}) {
 
 function error({sentence}) {
   running(false);
-  problem(sentence);
+  if (state.schema.length) problem(sentence, "Close", () => { $("problem").hidden = true; });
+  else problem(sentence);
 }
 
 // One sentence that says what is wrong, and a button that goes on.
@@ -433,14 +436,15 @@ function makePad() {
 // --- Pictures and numbers --------------------------------------------------------------------
 
 function makeCharts() {
-  const {dimension, modes, optimum, settings} = state.created, line = dimension === 1;
+  const {dimension, modes, optimum, probability, settings} = state.created, line = dimension === 1;
   const known = line && settings.objective === "gan";     // V(G, D*) is given for equation 1
   const near = Math.abs(optimum - LOG4) < 1e-6 ? "−log 4" : `${short(optimum)}, the optimum`;
   const charts = [
     {title: "V", key: [["V", "ink"], ...(known ? [["V(G, D*)", "best"]] : []), [near, "muted", "dotted"]],
       series: [{name: "V", colour: "ink"}, ...(known ? [{name: "V_optimal", colour: "best"}] : [])],
       constants: [{value: optimum, colour: "muted"}]},
-    {title: "D", key: [["D(x)", "data"], ["D(G(z))", "generated"], ["1/2", "muted", "dotted"]], range: [0, 1],
+    {title: "D", key: [[probability ? "D(x)" : "sigmoid of D(x)", "data"], [probability ? "D(G(z))" : "of D(G(z))", "generated"],
+      ["1/2", "muted", "dotted"]], range: [0, 1],
       series: [{name: "D_x", colour: "data"}, {name: "D_Gz", colour: "generated"}],
       constants: [{value: .5, colour: "muted"}]},
     {title: "Gradient norms", key: [["|gradient| of D", "ink"], ["of G", "generated"]], log: true,
