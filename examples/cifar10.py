@@ -7,6 +7,9 @@ normalisation, as in the authors' code. Pictures show every image with the media
 the median contrast of the training images.
 """
 
+if __name__ == "__main__":      # Ctrl-C during the imports: a sentence instead of a traceback
+    import ctrl_c  # noqa: F401
+
 import argparse
 import math
 import re

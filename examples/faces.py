@@ -14,6 +14,9 @@ Each fold has its own sigma; +- is the standard error over the folds. Without th
 example trains on other faces. Do not compare their log-likelihood with published ones.
 """
 
+if __name__ == "__main__":      # Ctrl-C during the imports: a sentence instead of a traceback
+    import ctrl_c  # noqa: F401
+
 import argparse
 import os
 from dataclasses import dataclass

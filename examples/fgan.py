@@ -12,6 +12,9 @@ The run writes
     result.json    the same numbers, for each seed
 """
 
+if __name__ == "__main__":      # Ctrl-C during the imports: a sentence instead of a traceback
+    import ctrl_c  # noqa: F401
+
 import json
 import os
 import time

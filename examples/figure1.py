@@ -8,6 +8,9 @@ The run writes
     result.json                  V, D and p_g at the end
 """
 
+if __name__ == "__main__":      # Ctrl-C during the imports: a sentence instead of a traceback
+    import ctrl_c  # noqa: F401
+
 import json
 import math
 import os

@@ -124,9 +124,6 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         is_source = path.is_relative_to(ROOT / "npgan") and path.suffix == ".py"
         return path.is_file() and (in_lab or is_source)
 
-    def list_directory(self, path):
-        self.send_error(404)
-
     def page(self):
         return urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query).get("page", [""])[0]
 

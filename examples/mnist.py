@@ -9,6 +9,9 @@ its folder
                                result.json
 """
 
+if __name__ == "__main__":      # Ctrl-C during the imports: a sentence instead of a traceback
+    import ctrl_c  # noqa: F401
+
 from npgan import backend as xp
 from npgan.data import digits
 from npgan.divergences import OBJECTIVES
@@ -115,7 +118,8 @@ def parser():
     return images.parser(
         __doc__, "mnist", PRESETS, known=("auto", "mnist", "glyphs"),
         data='"auto" (default): MNIST if it is found or can be downloaded, else the rendered digits; '
-             '"mnist": MNIST, or an error; "glyphs": the rendered digits; or a directory with four IDX files')
+             '"mnist": MNIST, or an error; "glyphs": the rendered digits; '
+             "or a directory with IDX files, or Keras' mnist.npz")
 
 
 if __name__ == "__main__":

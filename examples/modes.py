@@ -9,6 +9,9 @@ judges the samples. The run writes
     ring.npy, grid.npy      the samples of seed 0
 """
 
+if __name__ == "__main__":      # Ctrl-C during the imports: a sentence instead of a traceback
+    import ctrl_c  # noqa: F401
+
 import json
 import os
 import time

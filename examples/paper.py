@@ -14,6 +14,9 @@ It writes
 If a run is missing, paper.png shows the command that makes it.
 """
 
+if __name__ == "__main__":      # Ctrl-C during the imports: a sentence instead of a traceback
+    import ctrl_c  # noqa: F401
+
 import csv
 import glob
 import os

@@ -15,7 +15,12 @@ iteration of the new D. All values come from examples on which D is not trained:
 
 The left half of each figure is as in the source. The right half has the remedy of its section
 3: noise is added to the inputs of the new D, real and generated.
+
+Study page: docs/study/hardness.html
 """
+
+if __name__ == "__main__":      # Ctrl-C during the imports: a sentence instead of a traceback
+    import ctrl_c  # noqa: F401
 
 import json
 import os
@@ -47,7 +52,7 @@ def parser():
     p.add_argument("--data", default="auto", metavar="WHAT",
                    help='"auto" (default): MNIST if it is found or can be downloaded, else the rendered '
                         'digits; "mnist": MNIST or nothing; "glyphs": the rendered digits; "ring": '
-                        "8 Gaussians in the plane; or a directory with IDX files")
+                        "8 Gaussians in the plane; or a directory with IDX files, or Keras' mnist.npz")
     p.add_argument("--epochs", type=options.integer(1), nargs="+", default=[1, 10, 25], metavar="N",
                    help="epochs of the GAN after which G is frozen (default 1 10 25)")
     p.add_argument("--noise", type=options.positive, metavar="SIGMA",

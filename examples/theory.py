@@ -10,6 +10,9 @@ Read npgan/theory.py first. Here G and D may be any functions, not only networks
 trained, and the program takes a few seconds.
 """
 
+if __name__ == "__main__":      # Ctrl-C during the imports: a sentence instead of a traceback
+    import ctrl_c  # noqa: F401
+
 import math
 import os
 

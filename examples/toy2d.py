@@ -9,6 +9,9 @@ The run writes
 An arrow in a picture shows where the gradient of G's loss would move a sample.
 """
 
+if __name__ == "__main__":      # Ctrl-C during the imports: a sentence instead of a traceback
+    import ctrl_c  # noqa: F401
+
 import json
 import os
 from typing import NamedTuple

@@ -8,6 +8,9 @@ trainings show whether V follows W_1 while G improves.
 The run writes wasserstein.png and result.json. Source: Arjovsky, Chintala, Bottou 2017.
 """
 
+if __name__ == "__main__":      # Ctrl-C during the imports: a sentence instead of a traceback
+    import ctrl_c  # noqa: F401
+
 import json
 import math
 import os

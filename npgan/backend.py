@@ -9,6 +9,8 @@ Each name is looked up once in the active array module and then kept as an attri
 `xp.tanh` costs what `np.tanh` costs. The first look-up reads NPGAN_BACKEND. `xp.use("cupy")`
 switches within a process; arrays that exist already stay where they are.
 The few operations that have GPU kernels of their own are in kernels.py.
+
+Study page: docs/study/backend.html
 """
 
 import importlib

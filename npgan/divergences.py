@@ -25,6 +25,8 @@ of a:
     pearson, alpha                  F grows as a power of a
 
 If one overflows, V is infinite. A smaller learning rate or optim.Clip can keep a small.
+
+Study page: docs/study/divergences.html
 """
 
 import math

@@ -3,6 +3,7 @@
 Read `train` beside the paper. For each player one function computes a gradient, and one method,
 `ascend` or `descend` (optim.py), applies it. To see any quantity, print it between the two. The
 objective V is in objectives.py; the networks and their tapes are in net.py.
+Study page: docs/study/algorithm-1.html
 """
 
 from typing import Any, NamedTuple

@@ -11,6 +11,8 @@ two sides of the equation agree to a relative error of about 1e-9; TOLERANCE is 
 ReLU and maxout have kinks, where no derivative exists. If f has a kink near x in direction u,
 `slope` raises `Kink`, and `error` draws another direction. Read gan.py, net.py and layers.py
 before the checks.
+
+Study page: docs/study/gradient-checking.html
 """
 
 import math

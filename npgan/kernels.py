@@ -5,6 +5,8 @@ compiles kernels, as CuPy does, most of the operations are one kernel, because m
 are too little work for several launches. Otherwise they are plain array operations. On a CPU a
 large update goes through memory in blocks, because theta, v and g together do not fit into the
 processor's cache.
+
+Study page: docs/study/backend.html
 """
 
 import contextlib

@@ -14,6 +14,8 @@ examples. Only Net.double_backward calls jvp.
 
 A layer that needs more buffers than x and y asks for them with `extra`. For example dropout
 needs its mask. The tape (net.py) keeps these buffers, and they come last in each call.
+
+Study page: docs/study/backpropagation.html
 """
 
 import math

@@ -17,6 +17,8 @@ choice of two losses J, which it descends:
 The minimax loss saturates: its slope in a is -D(G(z)), almost 0 while D recognises generated
 examples. The slope of the non-saturating loss, -(1 - D(G(z))), is almost -1 then. The other
 objectives (f-divergences, Wasserstein) have the same form and are in divergences.py.
+
+Study page: docs/study/objectives.html
 """
 
 import math

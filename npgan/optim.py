@@ -4,6 +4,8 @@ An optimizer reads net.grad and moves net.theta, both flat vectors. `ascend` cli
 goes down. Each class shows the equation of its update beside the call of its kernel
 (kernels.py). A schedule is a function of t, the number of the optimizer's updates so far, so a
 resumed run needs only t.
+
+Study page: docs/study/optimizers.html
 """
 
 import contextlib

@@ -1,4 +1,7 @@
-"""Noise priors p_z(z): each fills a buffer z (m, n) from a random generator (backend.py)."""
+"""Noise priors p_z(z): each fills a buffer z (m, n) from a random generator (backend.py).
+
+Study page: docs/study/backend.html
+"""
 
 import math
 

@@ -17,6 +17,8 @@ float64, within 1e-4 in a narrower type.
 
 Goodfellow et al. 2014, "Generative adversarial nets", section 4. Arjovsky and Bottou 2017,
 "Towards principled methods for training generative adversarial networks", sections 2 and 3.
+
+Study page: docs/study/theorems.html
 """
 
 import math

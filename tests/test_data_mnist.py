@@ -5,6 +5,7 @@ import hashlib
 import math
 import os
 import tracemalloc
+import zipfile
 import zlib
 
 import numpy as np
@@ -117,6 +118,22 @@ def test_trailing_bytes_are_refused(path, array, more, packed):
 def test_garbage_after_the_gzip_data_is_refused(path):
     path.write_bytes(gzip.compress(idx(np.ones((2, 3), np.uint8))) + b"garbage")
     refused(path)
+
+
+@pytest.mark.parametrize("content", [
+    gzip.compress(b"", mtime=0) * 20_000, b"\x1f\x8b\x08\x08" + bytes(6) + b"a" * 20_000,
+    b"\x1f\x8b\x08\x10" + bytes(6) + b"a" * 20_000], ids=["empty members", "a long name", "a long comment"])
+def test_a_gzip_file_that_is_slow_to_unpack_is_refused(path, content):
+    path.write_bytes(content + gzip.compress(idx(np.ones((2, 3), np.uint8))))
+    assert "too many members, or too long a header" in refused(path)
+
+
+def test_an_array_in_many_gzip_members_is_read(path):
+    """Some programs that compress with several threads write such files."""
+    array = np.random.default_rng(0).integers(256, size=(1000, 28, 28), dtype=np.uint8)
+    content = idx(array)
+    path.write_bytes(b"".join(gzip.compress(content[i:i + 1000]) for i in range(0, len(content), 1000)))
+    np.testing.assert_array_equal(mnist.read_idx(path), array)
 
 
 def test_a_damaged_checksum_is_refused(path):
@@ -244,7 +261,7 @@ def test_labels_may_be_missing_and_one_line_says_so(tmp_path, capsys):
     (tmp_path / "a" / NAMES[1]).unlink()
     d = mnist.load(tmp_path / "a")
     assert not d.train_labels.any() and len(d.train_labels) == 10 and d.test_labels.any()
-    assert f"a: there is no file {NAMES[1]}, so these labels are 0" in capsys.readouterr().out
+    assert "a: the training images have no labels, so their labels are 0" in capsys.readouterr().out
 
 
 def test_headers_that_do_not_fit_are_refused_before_any_content_is_read(tmp_path, monkeypatch):
@@ -268,6 +285,121 @@ def test_a_small_file_that_unpacks_to_gigabytes_is_refused_with_what_to_do(tmp_p
     try:
         with pytest.raises(ValueError, match="300000 x 100 x 100 bytes, expected no more than.*gunzip"):
             mnist.load(tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
+# A data set in one .npz file
+
+def npz(path, parts, method=zipfile.ZIP_DEFLATED, **others):
+    """Write the arrays `parts`, in the order of mnist.FILES, as Keras' mnist.npz holds them."""
+    arrays = dict(zip(mnist.KERAS, parts)) | others
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w") as member:
+                np.lib.format.write_array(member, np.asanyarray(array))
+    return path
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_an_npz_file_is_read_as_idx_files_with_the_same_arrays(tmp_path, method):
+    parts = write(tmp_path / "a")
+    expected = mnist.load(tmp_path / "a")
+    parts[0] = np.asfortranarray(parts[0])
+    found = mnist.load(npz(tmp_path / "b" / "a.npz", parts, method))
+    assert found[:2] == expected[:2]
+    for a, b in zip(found[2:], expected[2:]):
+        np.testing.assert_array_equal(a, b, strict=True)
+
+
+def test_mnists_own_bytes_in_an_npz_file_keep_the_official_split(tmp_path, monkeypatch):
+    parts = write(tmp_path / "a")
+    path = npz(tmp_path / "mnist.npz", parts)
+    assert mnist.load(path).name == "npz, shuffled"
+    monkeypatch.setattr(mnist, "FILES", {name: ("", zlib.crc32(part)) for name, part in zip(NAMES, parts)})
+    d = mnist.load(path)
+    assert d.name == "mnist"
+    pixels = np.concatenate([d.train, d.valid]) * 255
+    np.testing.assert_array_equal(np.round(pixels), parts[0].reshape(12, -1))
+
+
+def test_an_npz_file_is_found_where_no_idx_files_are(tmp_path, cache, monkeypatch):
+    parts = write(tmp_path / "idx")
+    path = npz(tmp_path / "data" / "mnist.npz", parts)
+    npz(tmp_path / "data" / "another.npz", parts)
+    assert mnist.find(path) == mnist.find(path.parent) == path
+    write(cache, n=3)
+    for place in path, path.parent:
+        monkeypatch.setenv("NPGAN_DATA", str(place))
+        assert mnist.find() == path
+    write(path.parent / "MNIST" / "raw")
+    assert mnist.find(path.parent) == path.parent / "MNIST" / "raw"
+    npz(tmp_path / "other" / "mnist" / "mnist.npz", parts)
+    assert mnist.load(tmp_path / "other").name == "npz, shuffled"
+
+
+def test_labels_may_be_missing_in_an_npz_file(tmp_path, capsys):
+    train, labels, test, _ = write(tmp_path)
+    path = npz(tmp_path / "a.npz", (), x_train=train, y_train=labels, x_test=test, more=np.zeros(2))
+    d = mnist.load(path)
+    assert d.train_labels.any() and not d.test_labels.any()
+    assert "a: the test images have no labels, so their labels are 0" in capsys.readouterr().out
+
+
+def npz_refused(path):
+    with pytest.raises(ValueError) as e:
+        mnist.load(path)
+    assert type(e.value) is ValueError
+    assert str(path) in str(e.value) and str(e.value).isprintable() and len(str(e.value)) < 600
+    return str(e.value)
+
+
+@pytest.mark.parametrize("words, changes, method", [
+    ("found arr_0", dict.fromkeys(mnist.KERAS) | {"arr_0": np.zeros(3, np.uint8)}, zipfile.ZIP_STORED),
+    ("12 images, but y_train has 11 labels", {"y_train": np.zeros(11, np.uint8)}, zipfile.ZIP_STORED),
+    ("x_test has images of 3x4", {"x_test": np.zeros((4, 3, 4), np.uint8)}, zipfile.ZIP_STORED),
+    ("x_train: 2 axes", {"x_train": np.zeros((12, 3), np.uint8)}, zipfile.ZIP_STORED),
+    ("float32, expected uint8", {"x_train": np.zeros((12, 3, 5), np.float32)}, zipfile.ZIP_STORED),
+    ("object, expected uint8", {"y_test": np.array([None])}, zipfile.ZIP_STORED),
+    ("0 x 3 x 5", {"x_test": np.zeros((0, 3, 5), np.uint8)}, zipfile.ZIP_STORED),
+    ("in another way", {}, zipfile.ZIP_LZMA), ("in another way", {}, zipfile.ZIP_BZIP2)])
+def test_another_npz_file_is_refused_in_one_sentence(tmp_path, words, changes, method):
+    arrays = dict(zip(mnist.KERAS, write(tmp_path))) | changes
+    path = npz(tmp_path / "x.npz", (), method, **{k: a for k, a in arrays.items() if a is not None})
+    assert words in npz_refused(path)
+
+
+@patient
+@given(st.data())
+def test_a_damaged_npz_file_is_refused_or_has_the_same_arrays(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("npz") / "x.npz"
+    content = bytearray(npz(path, write(path.parent)).read_bytes())
+    expected = mnist.load(path)
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content[:data.draw(st.sampled_from([None, data.draw(st.integers(0, len(content)))]))])
+    try:
+        found = mnist.load(path)
+    except ValueError:
+        npz_refused(path)
+    else:
+        assert all(np.array_equal(a, b) for a, b in zip(found[2:5], expected[2:5]))
+
+
+@pytest.mark.parametrize("words, shape", [("it announces", (1000, 1000, 300)), ("but it has", (10**6,) * 3)])
+def test_nothing_of_an_npz_file_is_unpacked_that_the_headers_refuse(tmp_path, words, shape):
+    parts, path = write(tmp_path), tmp_path / "x.npz"
+    with zipfile.ZipFile(npz(path, parts[:1]), "a", zipfile.ZIP_DEFLATED, compresslevel=1) as a:
+        with a.open("x_test.npy", "w", force_zip64=True) as member:
+            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(member, header)
+            for _ in range(300 if words == "it announces" else 100):
+                member.write(bytes(1_000_000))
+    tracemalloc.start()
+    try:
+        assert words in npz_refused(path)
         assert tracemalloc.get_traced_memory()[1] < 8 << 20
     finally:
         tracemalloc.stop()
@@ -321,7 +453,7 @@ def test_where_nothing_fits_the_message_says_what_is_there_and_where_the_files_a
     assert "it is empty" in said(tmp_path / "empty")
     (tmp_path / "empty" / ".DS_Store").write_bytes(b"")
     assert "only hidden files" in said(tmp_path / "empty")
-    for name in ("mnist.npz", "bad\x1b[31m\n", "x" * 200, *"abcdefg"):
+    for name in ("other.npz", "bad\x1b[31m\n", "x" * 200, *"abcdefg"):
         (tmp_path / "empty" / name).write_bytes(b"")
     words = said(tmp_path / "empty")
     assert "it has a, b, bad\\x1b[31m\\n, c, d and 5 more" in words and NAMES[0] in words

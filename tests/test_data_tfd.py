@@ -210,13 +210,74 @@ def test_an_array_at_which_scipy_would_end_the_process_is_refused(sio, tmp_path,
     assert "images does not hold what it should" in refused(lambda: tfd.load(path), path)
 
 
+def array_4(numbers, name=b"faces\0", order="<", code=0, shape=None, is_complex=0):
+    """An array in MATLAB's format 4, column by column. `code` says the type of its numbers."""
+    rows, columns = shape or numbers.shape
+    head = struct.pack(f"{order}5i", code, rows, columns, is_complex, len(name)) + name
+    return head + np.ascontiguousarray(numbers.T).tobytes()
+
+
+def test_olivetti_faces_in_format_4_are_read(sio, save):
+    """MATLAB's save -v4 keeps matrices in this format."""
+    faces = olivetti()[1]["faces"]
+    expected = tfd.load(save({"faces": faces}))
+    big = save({"other": 1.}, "x.mat")
+    for content in (array_4(faces, code=50), array_4(faces.astype(">i2"), order=">", code=1030),
+                    array_4(np.zeros((2, 3)), b"a\0") + array_4(faces.astype("<f8"))):
+        big.write_bytes(content)
+        assert np.array_equal(tfd.load(big).train, expected.train)
+    sio.savemat(big, {"faces": faces}, format="4")
+    assert np.array_equal(tfd.load(big).train, expected.train)
+    sio.savemat(big, {"faces": faces[:, 1:]}, format="4")
+    assert "(4096, 399), expected (4096, 400)" in refused(lambda: tfd.load(big), big)
+
+
+NOTHING = np.zeros((0, 0))
+
+
 @pytest.mark.parametrize("content", [
-    struct.pack("<5i", 0, 2**31 - 1, 2**31 - 1, 0, 6) + b"faces\0",
-    struct.pack("<5i", 0, -5, 3, 0, 6) + b"faces\0",
-    struct.pack("<5i", 0, 4096, 400, 0, 2**31 - 1) + b"faces\0"])
-def test_format_4_is_refused_with_what_to_do(tmp_path, content):
+    array_4(NOTHING, shape=(2**31 - 1, 2**31 - 1)),
+    array_4(NOTHING, shape=(-5, 3)),
+    array_4(NOTHING, shape=(-1, 5), name=b"a" * 20) + array_4(np.zeros((1, 1))),     # back to the first array
+    array_4(NOTHING, shape=(4096, 400)),
+    struct.pack("<5i", 0, 4096, 400, 0, 2**31 - 1) + b"faces\0",
+    array_4(NOTHING, name=b""),
+    array_4(np.zeros((4096, 400)), code=4000), array_4(np.zeros((4096, 400)), code=90),
+    array_4(np.zeros((4096, 400)))[:-1], bytes(4),
+    array_4(NOTHING, b"a\0") * 1001,
+])
+def test_a_damaged_file_in_format_4_is_refused(sio, tmp_path, content):
     (tmp_path / "x.mat").write_bytes(content)
-    assert "-v7" in refused(lambda: tfd.load(tmp_path / "x.mat"), tmp_path / "x.mat")
+    assert "damaged" in refused(lambda: tfd.load(tmp_path / "x.mat"), tmp_path / "x.mat")
+
+
+@pytest.mark.parametrize("content", [
+    array_4(np.zeros((4096, 800)), shape=(4096, 400), is_complex=1),
+    array_4(np.full((4096, 400), 65.), code=1), array_4(np.array([[1., 1, 1], [4096, 400, 0]]), code=2),
+    array_4(np.full((4096, 400), 65.), code=1) + array_4(np.zeros((4096, 400)))],
+    ids=["complex", "text", "sparse", "first text, then numbers"])
+def test_another_kind_of_array_in_format_4_is_refused(sio, tmp_path, content):
+    (tmp_path / "x.mat").write_bytes(content)
+    assert "faces" in refused(lambda: tfd.load(tmp_path / "x.mat"), tmp_path / "x.mat")
+
+
+@patient
+@given(st.data())
+def test_a_changed_file_in_format_4_is_faces_or_a_value_error_that_names_it(sio, tmp_path_factory, data):
+    content = bytearray(array_4(np.zeros((3, 5), "<i2"), b"a\0", code=30)
+                        + array_4(np.zeros((4, 3)), b"b\0", code=data.draw(st.integers(0, 2)))
+                        + array_4(np.zeros((4096, 400), np.uint8), code=50))
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, 250))] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.mktemp("mat") / "x.mat"
+    path.write_bytes(content)
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
+        warnings.simplefilter("ignore")
+        patch.setattr(tfd, "_resize", lambda images: images[:, 8:56, 8:56])         # to save seconds
+        try:
+            assert tfd._read_mat(path, 0)[1].shape == (400, 48, 48)
+        except ValueError as e:
+            assert str(path) in str(e) and "\n" not in str(e)
 
 
 def test_an_error_of_the_disk_names_the_file(tmp_path):
@@ -559,6 +620,31 @@ def test_a_jpeg_of_a_thousand_scans_and_a_large_image_in_text_are_refused_unread
         with monkeypatch.context() as patch:
             patch.setattr(tfd, "_grey_square", lambda picture: pytest.fail("it was unpacked"))
             assert words in refused(lambda: tfd._read_picture(path), path)
+
+
+@pytest.mark.parametrize("content, words", [
+    (b"P5 #" + b"a" * 5000 + b"\n3 3 255\n" + bytes(9), "longer than 4,096 bytes"),
+    (b"P5 3 3 #" + b"a" * 5000 + b"\n255\n" + bytes(9), "longer than 4,096 bytes"),
+    (b"P5" + b" " * 5000 + b"3 3 255\n" + bytes(9), "longer than 4,096 bytes"),
+    (b"P2 3 3 255\n" + b"#\n" * 101 + b"1 " * 9, "more than 100 comments"),
+    (b"P5 1100 1000 100\n" + bytes(1_100_000), "levels up to 100"),
+])
+def test_a_pgm_file_that_pillow_would_read_for_long_is_refused_unread(tmp_path, monkeypatch, content, words):
+    from PIL import PpmImagePlugin
+    (tmp_path / "x.pgm").write_bytes(content)
+    monkeypatch.setattr(PpmImagePlugin.PpmImageFile, "_open", lambda self: pytest.fail("it was opened"))
+    assert words in refused(lambda: tfd._read_picture(tmp_path / "x.pgm"), tmp_path / "x.pgm")
+
+
+@pytest.mark.parametrize("content", [
+    b"P5\n# by an editor\n3 3\n255\n" + bytes(range(9)),
+    b"P5 3 # width\n3 100\n" + bytes(range(9)),
+    b"P6\r\n3\t3\n0255 " + bytes(range(27)),
+    b"P4\n3 3\n\1\2\3", b"P1 #\n#\n3 3\n1 0 1 0 1 0 1 0 1", b"P2 3 3 9\n1 2 3 # one row\n4 5 6 7 8 9\n",
+    b"P3 1 1 255\n1 2 3\n"])
+def test_small_files_of_the_pgm_family_are_read(tmp_path, content):
+    (tmp_path / "x.pgm").write_bytes(content)
+    assert tfd._read_picture(tmp_path / "x.pgm").shape == (48, 48)
 
 
 # Where it is found

@@ -199,6 +199,11 @@ def test_both_stages_write_every_file_and_say_what_they_did(album, tmp_path, cap
         assert (result["dataset"], result["epochs"], result["iterations"]) == ("album", epochs, 3 * epochs)
         for key in ("parzen_ll", "parzen_se", "parzen_real_data", "parzen_kmeans"):
             assert np.isfinite(result[key])
+        counts = {"parzen_samples": 10_000, "parzen_real_data_n": 24, "parzen_kmeans_n": 12,
+                  "parzen_folds": 1}
+        assert counts.items() <= result.items()
+        edges = metrics.SIGMAS[0], metrics.SIGMAS[-1]
+        assert result["parzen_sigma_at_edge"] is any(sigma in edges for sigma in result["parzen_sigma"])
         assert (folder / "history.csv").read_text().count("\n") == epochs + 1
     out = capsys.readouterr().out
     assert out.index("album, pretrain, preset quick") < out.index("album, preset quick")
@@ -305,10 +310,19 @@ def test_a_pretraining_that_iterations_cut_short_is_finished_first(album, tmp_pa
 
 
 def test_a_second_run_in_one_folder_does_not_go_on_with_the_first_ones_second_stage(album, tmp_path):
+    def killed(*folders):
+        """Leave in folders of the run what a killed process leaves there."""
+        for folder in folders:
+            (tmp_path / "run" / folder / f".new-{'0' * 16}.png").touch()
+
     main("--data", album, "--out", tmp_path / "run")
+    (tmp_path / "run" / "of the user").mkdir()
+    killed("frames", "pretrain", "pretrain/frames", "of the user")
     first = (tmp_path / "run" / "checkpoint.npz").read_bytes()
     assert main("--data", album, "--seed", 1, "--out", tmp_path / "run", stop=("pretrain", 1)) == 130
+    killed("pretrain", "pretrain/frames")
     main("--resume", "--out", tmp_path / "run")
+    assert [path.parent.name for path in (tmp_path / "run").rglob(".new-*")] == ["of the user"]
     assert (tmp_path / "run" / "earlier-1" / "checkpoint.npz").read_bytes() == first
     assert (tmp_path / "run" / "earlier-1" / "pretrain" / "checkpoint.npz").exists()
     main("--data", album, "--seed", 1, "--out", tmp_path / "whole")

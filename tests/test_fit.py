@@ -1,7 +1,6 @@
 """The loop around Algorithm 1: seeds, resuming, statistics, Ctrl-C, values that are not finite.
 """
 
-import argparse
 import errno
 import functools
 import io
@@ -297,13 +296,13 @@ class Full(io.StringIO):
     flush = close = lambda self: self.write("")
 
 
-def run_program(monkeypatch, main, out, err):
+def run_program(monkeypatch, main, out, err, *args):
     """The status of a program whose streams are these."""
-    for name, value in (("stdout", out), ("stderr", err), ("argv", ["it.py"])):
+    for name, value in (("stdout", out), ("stderr", err), ("argv", ["it.py", *args])):
         monkeypatch.setattr(sys, name, value)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     with pytest.raises(SystemExit) as end:
-        options.run_program(argparse.ArgumentParser(), main)
+        options.run_program(options.parser(""), main)
     for number, handler in handlers.items():
         signal.signal(number, handler)
     return end.value.code
@@ -334,6 +333,17 @@ def test_what_an_encoding_lacks_is_replaced(monkeypatch):
     for stream in out, err:
         stream.seek(0)
     assert out.read() == "\\u03c3 \\udce9\n" and err.read() == "it.py: \\xe9\n"
+
+
+def test_control_characters_in_an_argument_do_not_reach_the_terminal(monkeypatch):
+    def main(args):
+        raise OSError("runs/\x1b[2J\udce9é: no such folder\nand a second line")
+    err = io.StringIO()
+    assert run_program(monkeypatch, main, io.StringIO(), err) == 2
+    assert err.getvalue() == "it.py: runs/\\x1b[2J\\udce9é: no such folder\nand a second line\n"
+    err = io.StringIO()
+    assert run_program(monkeypatch, main, io.StringIO(), err, "--wrong\x1b[2J\n") == 2
+    assert err.getvalue().endswith("error: unrecognized arguments: --wrong\\x1b[2J\\n\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

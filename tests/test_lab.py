@@ -1,6 +1,7 @@
 """The laboratory without a browser: docs/lab/lab.py, and the server examples/lab.py."""
 
 import base64
+import contextlib
 import http.client
 import importlib.util
 import itertools
@@ -299,6 +300,23 @@ def test_a_value_that_is_not_finite_stops_the_training_and_reset_begins_again():
     assert page.send("iterate")["kind"] == "frame"
 
 
+def test_a_theta_that_is_not_finite_stops_before_a_frame_is_drawn():
+    page = Page(**SMALL)
+    page.lab.game.G.theta[0] = math.nan
+    page.send("set", settings={"k": 2})
+    assert [answer["kind"] for answer, _ in page.answers] == ["created", "stopped"]
+
+
+def test_only_the_first_answer_to_a_message_carries_its_id():
+    page = Page(**SMALL)
+    page.send("set", settings={}, id=4)
+    page.send("set", settings={}, id=5)
+    assert [answer.get("id") for answer, _ in page.answers] == [5, None]
+    page.send("run", on=True, id=6)                     # has no answer
+    page.lab.tick()
+    assert "id" not in page.answers[-1][0]
+
+
 # --- Frames -----------------------------------------------------------------------------------
 
 
@@ -363,6 +381,21 @@ def test_G_far_outside_the_grid_has_the_largest_jsd():
     assert shown["samples"].min() > 900
 
 
+def test_move_moves_all_samples_by_a_distance_in_the_units_of_the_data():
+    page = Page(**SMALL, data="mixture")
+    before = page.look()["samples"]
+    page.send("move", by=1.5)
+    np.testing.assert_allclose(page.look()["samples"], before + 1.5, atol=1e-5)
+    assert Page(**SMALL).send("move", by=1.5)["kind"] == "error"
+
+
+def test_the_probabilities_on_the_grid_are_not_negative_and_add_up_to_1():
+    view, rng = Page(**SMALL, data="mixture").lab.game.view, np.random.default_rng(0)
+    for scale in (.01, 1, 5, 1e6):
+        P = view.probabilities(scale * rng.standard_normal(lab.QUANTILES))
+        assert (P >= 0).all() and abs(P.sum() - 1) < 1e-9
+
+
 def test_a_critic_is_shown_between_0_and_1_whatever_its_scale():
     page = Page(**SMALL, objective="wasserstein")
     page.lab.game.D.layers[-1].W *= 1e4
@@ -416,6 +449,12 @@ def test_a_trace_shows_the_lines_that_run_with_their_arrays(settings):
             assert math.isclose(b["rms"], math.sqrt((a.astype(float) ** 2).mean()), abs_tol=1e-12)
             assert b["low"] <= a.min() and a.max() <= b["high"]
     assert same(page.theta(), other.theta())
+
+
+def test_the_first_trace_shows_no_memory_that_nobody_has_written(monkeypatch):
+    monkeypatch.setattr(xp, "empty", lambda shape, dtype=float: np.full(shape, np.nan).astype(dtype))
+    for event in Page(**SMALL).send("trace")["events"]:
+        assert all(a["rms"] is not None for a in event["arrays"])
 
 
 def test_a_trace_does_what_an_iteration_does():
@@ -472,12 +511,20 @@ def program():
 @pytest.fixture
 def server(program):
     """A server with --native."""
-    with program.Server(0, program.load_lab()) as server:
+    with running(program.Server(0, program.load_lab())) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def running(server):
+    with server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": .01})
         thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def ask(server, method, path, body=None, **headers):
@@ -531,6 +578,20 @@ def test_the_server_gives_no_other_file(server, path):
     for method in "GET", "HEAD":
         response, _ = ask(server, method, path)
         assert response.status == 404
+
+
+def test_a_link_or_another_kind_of_file_leads_nowhere(program, tmp_path):
+    for folder in "npgan/sub", "docs/lab/sub":
+        (tmp_path / folder).mkdir(parents=True)
+    for name in "npgan/gan.py", "npgan/key.txt", "docs/lab/lab.js", "key":
+        (tmp_path / name).write_text(name)
+    (tmp_path / "docs" / "lab" / "link").symlink_to(tmp_path / "key")
+    program.ROOT = tmp_path
+    with running(program.Server(0)) as server:
+        for path in "npgan/gan.py", "docs/lab/lab.js":
+            assert ask(server, "GET", f"/{path}")[0].status == 200
+        for path in "npgan/key.txt", "docs/lab/link", "docs/lab/sub/", "npgan/sub/", "key":
+            assert ask(server, "GET", f"/{path}")[0].status == 404
 
 
 def test_the_server_refuses_what_another_page_asks(server):
@@ -590,14 +651,10 @@ def test_a_bad_message_gives_a_sentence_in_the_events(server):
 
 
 def test_without_native_the_server_only_gives_files(program):
-    with program.Server(0) as server:
+    with running(program.Server(0)) as server:
         assert not server.address().endswith("native")
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": .01})
-        thread.start()
         assert ask(server, "GET", "/docs/lab/events?page=a")[0].status == 404
         assert ask(server, "POST", "/docs/lab/message?page=a", "{}")[0].status == 404
-        server.shutdown()
-        thread.join()
 
 
 def test_a_port_in_use_is_one_sentence_and_status_2(server):

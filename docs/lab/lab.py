@@ -228,7 +228,7 @@ class Line:
         """
         low, high = np.minimum(Gz[1:], Gz[:-1]), np.maximum(Gz[1:], Gz[:-1])
         below = np.clip((self.edges[:, None] - low) / np.maximum(high - low, 1e-12), 0, 1).mean(axis=1)
-        return np.diff(below, prepend=0, append=1).clip(0)
+        return np.diff(below, prepend=0, append=1)
 
 
 class Plane:
@@ -369,11 +369,10 @@ class Game:
         """New buffers for the same G and D, and a new pass through Algorithm 1."""
         s = self.settings
         penalty = {"R1": R1, "gradient": GradientPenalty}.get(s["penalty"])
-        self.players = gan.Players(self.G, self.D, s["m"], OBJECTIVES[s["objective"]], s["generator_loss"],
-                                   penalty=penalty and penalty(s["weight"]))
-        for name, buffer in self.buffers().items():
-            if "theta" not in name:
-                buffer[...] = 0             # a trace shows the buffers before they are written
+        self.players = p = gan.Players(self.G, self.D, s["m"], OBJECTIVES[s["objective"]],
+                                       s["generator_loss"], penalty=penalty and penalty(s["weight"]))
+        for buffer in (p.z, p.dGz, p.tape_g.x[0], p.tape_d.x[0], p.tape_d.x[-1]):
+            buffer[...] = 0                 # a trace shows these buffers before they are written
         sgd_d = Still() if s["train"] == "G" else self.sgd_d
         sgd_g = Still() if s["train"] == "D" else self.sgd_g
         train, k = (gan.train, s["k"]) if s["update"] == "alternating" else (gan.train_simultaneous, 1)

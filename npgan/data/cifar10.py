@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from npgan.data import Images, contents, escape, hidden, listed, locate, make_cache, retrieve, shuffle
+from npgan.data import Images, contents, escape, gunzip, hidden, listed, locate, make_cache, retrieve, shuffle
 
 SHAPE = 3, 32, 32
 CLASSES = "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"
@@ -212,7 +212,7 @@ def _read_archive(archive):
     with open(archive, "rb") as file:
         compressed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
-        stream = gzip.GzipFile(fileobj=file) if compressed else file
+        stream = gunzip(file) if compressed else file
         stream = _LimitedReader(stream, max_bytes * len(FILES) + (16 << 20))
         try:
             with tarfile.open(fileobj=stream, mode="r|", bufsize=1 << 16) as tar:

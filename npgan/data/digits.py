@@ -14,7 +14,7 @@ def load(what="auto"):
 
     "glyphs": the rendered digits. "mnist": MNIST, or an error. "auto": MNIST if it is found or
     can be downloaded, otherwise the rendered digits. Any other text is the path of a directory
-    with IDX files.
+    with IDX files, or of a file such as Keras' mnist.npz.
     """
     search = by_name(what, "auto", "mnist", "glyphs")
     if what == "glyphs":

@@ -1,11 +1,12 @@
-"""MNIST, or other grey images in the same four IDX files: find, download, check and split them.
+"""MNIST, or other grey images in the same form: find, download, check and split them.
 
 An IDX file holds one array of unsigned bytes. Its first four bytes are 0 0 8 r, where r is the
 number of axes. Then come the r sizes as big-endian 32-bit integers, and the array in C order.
-The file may be compressed with gzip.
+The file may be compressed with gzip. Instead of four IDX files, one .npz file can hold the four
+arrays, as Keras' mnist.npz does.
 Format and data: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits".
 
-npgan/data/__init__.py has `Images`, which `load` returns. This module reads only IDX files of
+npgan/data/__init__.py has `Images`, which `load` returns. This module reads only arrays of
 bytes. If it cannot find or download MNIST, it raises an error; digits.py then renders digits.
 """
 
@@ -14,12 +15,25 @@ import gzip
 import math
 import os
 import re
+import zipfile
 import zlib
 from pathlib import Path
 
 import numpy as np
 
-from npgan.data import Images, capacity, contents, escape, listed, locate, make_cache, retrieve, shuffle, tell
+from npgan.data import (
+    Images,
+    capacity,
+    contents,
+    escape,
+    gunzip,
+    listed,
+    locate,
+    make_cache,
+    retrieve,
+    shuffle,
+    tell,
+)
 
 # For each file: the SHA-256 of the published .gz, and the CRC-32 of the array in it.
 FILES = {
@@ -36,7 +50,9 @@ IMAGES = "train-images-idx3-ubyte", "t10k-images-idx3-ubyte"       # required; t
 # Also matches other spellings of the names, such as train-images.idx3-ubyte.
 SPELLING = re.compile(r"(train|t10k|test)[-_. ](images|labels)[-_. ]idx([13])([-_. ]ubyte)?(\.gz)?", re.I)
 # Folders that other libraries make, torchvision's MNIST/raw for example.
-PARTS = ".", "mnist", "MNIST", "raw", "mnist/raw", "MNIST/raw", "MNIST_data", "mnist_data"
+PARTS = (".", "mnist", "MNIST", "raw", "mnist/raw", "MNIST/raw", "MNIST_data", "mnist_data",
+         "mnist.npz", "mnist/mnist.npz")
+KERAS = dict(zip(("x_train", "y_train", "x_test", "y_test"), FILES))    # the arrays in mnist.npz
 MIRRORS = "https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"
 ADVICE = ("put its four files into a directory and pass it (--data DIR) or set NPGAN_DATA to it, "
           "or train on the rendered digits (--data glyphs), which need no file")
@@ -66,7 +82,7 @@ def _open(path):
             size, compressed = os.fstat(file.fileno()).st_size, file.read(2) == b"\x1f\x8b"
             file.seek(0)
             if compressed:
-                yield gzip.GzipFile(fileobj=file), capacity(size)
+                yield gunzip(file), capacity(size)
             else:
                 yield file, size
     except FileNotFoundError:
@@ -116,6 +132,13 @@ def _read_content(path, file, shape):
     return np.frombuffer(content, np.uint8).reshape(shape)
 
 
+def _read_folder(folder):
+    """{published name: array} of the IDX files in a folder. ValueError if they do not fit."""
+    files = _files(folder)
+    _check_shapes(files, {name: idx_shape(file) for name, file in files.items()})
+    return {name: read_idx(file) for name, file in files.items()}
+
+
 def _files(folder):
     """{published name: path} of the files in a folder, in the order of FILES.
 
@@ -140,9 +163,64 @@ def _published_name(path):
     return None
 
 
-def _count(folder):
-    """The number of MNIST's files in a folder, plus four if both files of images are there."""
-    files = _files(folder)
+def _is_npz(place):
+    return place.suffix.lower() == ".npz" and place.is_file()
+
+
+def _read_npz(path):
+    """{published name: array} of the arrays in a file such as Keras' mnist.npz.
+
+    An .npz file is a zip file, and each array in it begins with a header. All headers are
+    checked before an array is unpacked. Raises ValueError if the file is damaged, or if the
+    arrays do not fit together.
+    """
+    with open(path, "rb") as file:
+        try:
+            archive = zipfile.ZipFile(file)
+            found = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
+            members = {KERAS[array]: found[array] for array in KERAS if array in found}
+            if not set(IMAGES) <= set(members):
+                raise ValueError(f"expected the arrays {', '.join(KERAS)}, "
+                                 f"found {', '.join(list(found)[:5]) or 'none'}")
+            if {m.compress_type for m in members.values()} - {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+                raise ValueError("it is compressed in another way than NumPy does it")
+            size = sum(member.file_size for member in members.values())
+            if size > (max_bytes := capacity(os.fstat(file.fileno()).st_size)):
+                raise ValueError(f"it announces {size} bytes, expected no more than {max_bytes}")
+            _check_shapes({name: array for array, name in KERAS.items()},
+                          {name: _npy_shape(archive, member) for name, member in members.items()})
+            arrays = {}
+            for name, member in members.items():
+                with archive.open(member) as stream:
+                    arrays[name] = np.lib.format.read_array(stream, allow_pickle=False)
+        except Exception as e:  # noqa: BLE001, a damaged zip file can raise almost anything
+            reason = escape(e if type(e) is ValueError else f"{type(e).__name__}: {e}", 300)
+            raise ValueError(f"{path}: not a file like Keras' mnist.npz, or damaged ({reason})") from e
+    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+
+def _npy_shape(archive, member):
+    """The shape of the array in this member of an .npz file. It must hold unsigned bytes."""
+    with archive.open(member) as stream:
+        if np.lib.format.read_magic(stream) != (1, 0):
+            raise ValueError(f"{member.filename} is not in version 1.0 of NumPy's format")
+        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+        announced = f"{member.filename} announces {' x '.join(map(str, shape))} numbers of type {dtype}"
+        if dtype != np.uint8:
+            raise ValueError(f"{announced}, expected uint8 (unsigned bytes)")
+        if min(shape, default=1) < 1 or math.prod(shape) != member.file_size - stream.tell():
+            raise ValueError(f"{announced}, but it has {member.file_size - stream.tell()} bytes")
+        return shape
+
+
+def _count(place):
+    """The number of MNIST's files in a folder, plus four if both files of images are there.
+
+    An .npz file counts as a folder with all four files.
+    """
+    if _is_npz(place):
+        return 2 * len(FILES)
+    files = _files(place)
     return len(files) + (len(FILES) if set(IMAGES) <= set(files) else 0)
 
 
@@ -150,18 +228,22 @@ def find(data=None):
     """The directory with the files: `data`, or else NPGAN_DATA or the user's cache.
 
     `data` or NPGAN_DATA may also have the files in a folder with one of the names in PARTS. The
-    labels may be missing. Returns None if `data` is None and no directory has the images.
+    labels may be missing. If `data` or NPGAN_DATA is an .npz file, or has a mnist.npz, returns
+    the path of this file. Returns None if `data` is None and no directory has the images.
     Raises FileNotFoundError if `data` lacks a file of images.
     """
     folder = locate(data, PARTS, _count, "mnist")
+    if folder and _is_npz(folder):
+        return folder
     present = _files(folder) if folder else {}
     missing = [name for name in IMAGES if name not in present]
     if missing and data is not None:
         place = folder or Path(os.path.expanduser(data))
         elsewhere = [f"; {escape(other)} has both: pass that" for below in listed(place)
                      for other in (below, below / "raw") if set(IMAGES) <= set(_files(other))][:1]
-        raise FileNotFoundError(f"{place}: expected a directory with the files of MNIST, plain or with .gz; "
-                                f"missing: {', '.join(missing)}; {contents(place)}{''.join(elsewhere)}")
+        raise FileNotFoundError(f"{place}: expected a directory with mnist.npz, or with the files of MNIST, "
+                                f"plain or with .gz; missing: {', '.join(missing)}; "
+                                f"{contents(place)}{''.join(elsewhere)}")
     return None if missing else folder
 
 
@@ -191,21 +273,19 @@ def load(data=None, download=True):
     """Load the data as `Images`. The last sixth of the training images is for validation.
 
     MNIST's 60,000 images are split into 50,000 + 10,000, as usual, and the name is "mnist".
-    Other data are shuffled before they are split, and named after their directory.
+    Other data are shuffled before they are split, and named after their directory or .npz file.
 
     The files are those that `find(data)` finds. If it finds none, they are downloaded, or, if
     `download` is False, FileNotFoundError is raised. Missing labels become 0. Raises ValueError
     if the files do not fit together.
     """
-    directory = find(data)
-    if directory is None:
+    place = find(data)
+    if place is None:
         if not download:
             raise FileNotFoundError(f"MNIST was not found: {ADVICE}")
-        directory = fetch()
-    files = _files(directory)
-    _check_shapes(files, {name: idx_shape(file) for name, file in files.items()})
-    arrays = {name: read_idx(file) for name, file in files.items()}
-    name = _name(directory, arrays)
+        place = fetch()
+    arrays = _read_npz(place) if _is_npz(place) else _read_folder(place)
+    name = _name(place, arrays)
     train, train_labels = _with_labels(name, "train", arrays)
     test, test_labels = _with_labels(name, "t10k", arrays)
     if name != "mnist":
@@ -242,8 +322,8 @@ def _with_labels(name, split, arrays):
     """The images and labels of one split, "train" or "t10k" (the test set)."""
     images, labels = arrays[f"{split}-images-idx3-ubyte"], arrays.get(f"{split}-labels-idx1-ubyte")
     if labels is None:
-        tell(f"{name}: there is no file {split}-labels-idx1-ubyte, so these labels are 0; "
-             "no training uses labels")
+        part = "training" if split == "train" else "test"
+        tell(f"{name}: the {part} images have no labels, so their labels are 0; no training uses labels")
         labels = np.zeros(len(images), np.uint8)
     return images, labels
 
@@ -255,11 +335,12 @@ def _to_pixels(images):
     return pixels
 
 
-def _name(directory, arrays):
-    """The data set's name: "mnist" for MNIST, with or without labels, else the directory's."""
+def _name(place, arrays):
+    """The data set's name: "mnist" for MNIST, with or without labels, or that of its place."""
     if all(zlib.crc32(array) == FILES[name][1] for name, array in arrays.items()):
         return "mnist"
-    directory = directory.resolve()
-    name = directory.parent.name if directory.name.lower() == "raw" else directory.name
+    place = place.resolve()
+    kind, name = ("npz", place.stem) if place.is_file() else ("idx", place.name)
+    name = place.parent.name if name.lower() == "raw" else name
     usual = "", "mnist", "mnist_data"                   # other data may be in a folder mnist/
-    return "idx" if name.lower() in usual else escape(name, 60)
+    return kind if name.lower() in usual else escape(name, 60)

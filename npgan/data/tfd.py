@@ -44,11 +44,16 @@ MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}     # Pillow
 MAX_PIXELS, MAX_SIDE = 1 << 26, 1 << 15             # in one image file
 MAX_SCANS = 50                                      # in one JPEG file; a progressive JPEG has about 10
 MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")  # begins a segment of a JPEG; other codes have none
-MAX_TEXT = 1 << 22                                  # of a PGM file with levels in text form, in bytes
+# The header of a PGM or PPM file. Its numbers are the width, the height and the largest level.
+GAP = rb"(?:\s|#[^\r\n]*[\r\n])+"
+PGM_HEADER = re.compile(rb"P[14](?:%b\d+){2}\s|P[2356](?:%b\d+){2}%b(\d+)\s" % (GAP, GAP, GAP))
+MAX_TEXT, MAX_COMMENTS = 1 << 22, 100               # the bytes and comments of a PGM file in text form
+MAX_SCALED = 1 << 20                                # the bytes of a binary one with levels not up to 255
 MAX_VARIABLES = 1000                                # in one .mat file
 SAVE = "load it in MATLAB and save it with the option -v7"
+NUMBER_BYTES_4, SPARSE_4 = (8, 4, 4, 2, 2, 1), 2    # in format 4: bytes of a number by type; a kind of array
 BYTE_ORDERS = {b"IM": "<", b"MI": ">"}              # in a .mat file
-HEADER_BYTES = 4096                                 # an array's flags, sizes and name are shorter
+HEADER_BYTES = 4096                                 # of an array in a .mat file, or of a PGM file
 ADVICE = ("it is not public, and its holders have it from Josh Susskind, University of Toronto, on request; "
           "put TFD_48x48.mat into a directory and pass it (--data DIR) or set NPGAN_DATA to it, "
           "or train on other faces: pass olivettifaces.mat (cs.nyu.edu/~roweis/data.html) "
@@ -144,15 +149,16 @@ def _read_mat(path, seed):
         max_bytes = capacity(os.fstat(file.fileno()).st_size)
     if b"\x89HDF\r\n\x1a\n" in (head[:8], head[512:]) or head.startswith(b"MATLAB 7.3"):
         raise ValueError(f"{path}: MATLAB's format 7.3, which is HDF5, is not read; {SAVE}")
-    if head[126:128] not in BYTE_ORDERS:
-        raise ValueError(f"{path}: not a .mat file of MATLAB's format 5 or 7; "
+    format_4 = 0 in head[:4]                    # the other formats begin with a text
+    if not format_4 and head[126:128] not in BYTE_ORDERS:
+        raise ValueError(f"{path}: not a .mat file of MATLAB's format 4, 5 or 7; "
                          f"if it has another format, {SAVE}")
     try:
         import scipy.io
     except ImportError as e:
         raise ImportError(f"{path}: SciPy, which reads .mat files, cannot be imported: "
                           f'install the extra "npgan[faces]" ({e})') from e
-    unsafe = _call_scipy(path, _unsafe_arrays, path)
+    unsafe = _call_scipy(path, _check_format_4 if format_4 else _unsafe_arrays, path)
     variables = _call_scipy(path, scipy.io.whosmat, path)
     shapes = {name: shape for name, shape, kind in variables if kind in NUMERIC_CLASSES}
     wanted = ["faces"] if "faces" in shapes else ["images", "folds", "labs_ex"]
@@ -185,6 +191,31 @@ def _read_mat(path, seed):
     unlabelled = np.count_nonzero(folds[:, 0] == UNLABELLED)
     name = "tfd" if (unlabelled, n - unlabelled) == COUNTS else escape(path.stem, 60)
     return name, faces, folds, np.maximum(labels.reshape(n), 0).astype(np.uint8)
+
+
+def _check_format_4(path):
+    """Raise ValueError unless all arrays in a file of MATLAB's format 4 end within the file.
+
+    From a wrong size, SciPy would go back to an earlier array, and read without end. Returns an
+    empty set, the arrays that are not safe to read.
+    An array begins with five integers: 1000 if it is big-endian + 10 x the type of its numbers
+    + the kind of array, its sizes, whether it is complex, and the length of its name.
+    """
+    with open(path, "rb") as file:
+        order = "<" if 0 <= struct.unpack("<i", file.read(4))[0] <= 5000 else ">"
+        start, end = 0, os.fstat(file.fileno()).st_size
+        for _ in range(MAX_VARIABLES):
+            file.seek(start)
+            code, rows, columns, is_complex, name_length = struct.unpack(f"{order}5i", file.read(20))
+            if not 0 <= code < 2000 or min(rows, columns) < 0 or not 0 < name_length <= HEADER_BYTES:
+                raise ValueError("the header of an array is damaged")
+            parts = 2 if is_complex == 1 and code % 10 != SPARSE_4 else 1
+            start += 20 + name_length + NUMBER_BYTES_4[code // 10 % 10] * rows * columns * parts
+            if start > end:
+                raise ValueError("the file is cut short")
+            if start == end:
+                return set()
+        raise ValueError(f"more than {MAX_VARIABLES} variables")
 
 
 def _unsafe_arrays(path):
@@ -363,13 +394,12 @@ def _read_picture(path):
     with open(path, "rb") as file, warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
+            if slow := _slow_to_read(file):
+                raise ValueError(slow)
             with Image.open(file, formats=("PNG", "JPEG", "PPM")) as picture:   # reads the header only
                 if picture.width * picture.height > MAX_PIXELS or max(picture.size) > MAX_SIDE:
                     raise ValueError(f"{picture.width} x {picture.height} pixels, expected at most "
                                      f"{MAX_PIXELS:,}, and at most {MAX_SIDE:,} on a side")
-                slow = _slow_to_read(file, picture.format)
-                if slow:
-                    raise ValueError(slow)
                 if picture.mode not in MODES:
                     raise ValueError("pixels of more than 8 bits, "
                                      f"Pillow's mode {picture.mode}; save it with 8 bits")
@@ -380,12 +410,24 @@ def _read_picture(path):
                              "remove or repair it") from e
 
 
-def _slow_to_read(file, form):
-    """The reason why this file would take minutes to unpack, or None if it would not."""
-    file.seek(0)
-    if form == "PPM" and file.read(2) in (b"P1", b"P2", b"P3") and os.fstat(file.fileno()).st_size > MAX_TEXT:
-        return f"more than {MAX_TEXT:,} bytes of text; save it as binary PGM"
-    if form == "JPEG" and _scans(file.read()) > MAX_SCANS:
+def _slow_to_read(file):
+    """The reason why Pillow would need very long to read this file, or None if it would not.
+
+    Pillow reads these parts of a PGM file in Python: the header, levels in text form, and
+    levels that are not up to 255.
+    """
+    head = file.read(HEADER_BYTES)
+    if head.startswith(b"P"):
+        if not (header := PGM_HEADER.match(head)):
+            return f"a PGM header that is damaged, or longer than {HEADER_BYTES:,} bytes"
+        size, text = os.fstat(file.fileno()).st_size, head[:2] in (b"P1", b"P2", b"P3")
+        if text and size > MAX_TEXT:
+            return f"more than {MAX_TEXT:,} bytes of text; save it as binary PGM"
+        if text and (head + file.read()).count(b"#") > MAX_COMMENTS:
+            return f"more than {MAX_COMMENTS} comments"
+        if not text and int(header[1] or 255) != 255 and size > MAX_SCALED:
+            return f"more than {MAX_SCALED:,} bytes of levels up to {int(header[1])}; save them up to 255"
+    elif head.startswith(b"\xff\xd8") and _scans(head + file.read()) > MAX_SCANS:       # a JPEG
         return f"more than {MAX_SCANS} scans"
     file.seek(0)
     return None

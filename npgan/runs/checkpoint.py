@@ -64,7 +64,10 @@ def replacing(path):
 
 
 def remove_leftovers(folder):
-    """Remove the temporary files of killed processes. No other process may write there."""
+    """Remove the temporary files of killed processes. No other process may write there.
+
+    The function leaves subfolders alone, because they may be the folders of other runs.
+    """
     for name in glob.glob(f".new-{'[0-9a-f]' * 16}*", root_dir=folder):
         with contextlib.suppress(OSError):
             os.unlink(os.path.join(folder, name))

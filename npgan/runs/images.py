@@ -232,6 +232,8 @@ class Run:
         else:
             print(f"G\n{sgd_g.net}\nD\n{sgd_d.net}")
         os.makedirs(self.file("frames"), exist_ok=True)
+        for folder in self.out, self.file("frames"):        # options.folder does this for self.folder only
+            checkpoint.remove_leftovers(folder)
         objective = settings.objective if settings.objective != "gan" else ""
         parts = self.label, self.model, self.stage, f"preset {settings.preset}", objective
         self.title = ", ".join(part for part in parts if part)

@@ -17,6 +17,7 @@ import sys
 import filelock
 
 from npgan import backend as xp
+from npgan.data import escape
 from npgan.divergences import OBJECTIVES
 from npgan.objectives import GENERATOR_LOSSES
 from npgan.runs import checkpoint
@@ -87,8 +88,15 @@ def parser(description, epilog="NPGAN_BACKEND=cupy runs it on an NVIDIA GPU.", *
 
     settings: further arguments of argparse.ArgumentParser
     """
-    return argparse.ArgumentParser(description=description, epilog=epilog, allow_abbrev=False,
-                                   formatter_class=argparse.RawDescriptionHelpFormatter, **settings)
+    return Parser(description=description, epilog=epilog, allow_abbrev=False,
+                  formatter_class=argparse.RawDescriptionHelpFormatter, **settings)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that escapes the control characters of wrong arguments in its messages."""
+
+    def error(self, message):
+        super().error(escape(message, 2000))
 
 
 def add(parser, *names, **changes):
@@ -153,6 +161,8 @@ def set_aside(folder, names):
     os.mkdir(place)
     for name in sorted(names, key=lambda name: name != "result.json"):
         os.replace(os.path.join(folder, name), os.path.join(place, name))
+    for moved, _, _ in os.walk(place):
+        checkpoint.remove_leftovers(moved)
     print(f"There was already a run in {folder}: its files are now in {place}")
 
 
@@ -198,9 +208,9 @@ def run_program(parser, main, arrays=True):
     sys.stdout, sys.stderr = SafeStream(sys.stdout), SafeStream(sys.stderr)
     program = os.path.basename(sys.argv[0])
     try:
-        for name in ("SIGTERM", "SIGHUP"):                          # Windows has no SIGHUP
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):                # Windows has no SIGHUP
             number = getattr(signal, name, signal.SIGTERM)
-            if signal.getsignal(number) is signal.SIG_DFL:          # nohup ignores SIGHUP
+            if signal.getsignal(number) not in (signal.SIG_IGN, None):      # nohup ignores SIGHUP
                 signal.signal(number, signal.default_int_handler)
         args = parser.parse_args()
         if not getattr(args, "live", False):
@@ -210,7 +220,8 @@ def run_program(parser, main, arrays=True):
             cuda_graphs()
         sys.exit(main(args))
     except USER_ERRORS as e:
-        print(f"{program}: {e}", file=sys.stderr)
+        message = "\n".join(escape(line, 2000) for line in str(e).split("\n"))     # it may name any path
+        print(f"{program}: {message}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print(f"{program}: interrupted before it was complete", file=sys.stderr)
