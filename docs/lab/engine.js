@@ -4,8 +4,8 @@
 
 export class Engine {
   constructor(receive) {
-    this.receive = receive;               // called with every message of the engine
-    this.waiting = new Map();             // id -> the promise's resolve
+    this.receive = receive; // called with every message of the engine
+    this.waiting = new Map(); // id -> the promise's resolve
     this.id = 0;
   }
 
@@ -31,8 +31,11 @@ export class WorkerEngine extends Engine {
     super(receive);
     this.worker = new Worker("worker.js");
     this.worker.onmessage = ({data}) => this.arrived(data);
-    this.worker.onerror = event => this.arrived({kind: "error", sentence:
-      `The worker stopped: ${event.message || "worker.js could not be loaded"}. Load the page again.`});
+    this.worker.onerror = event =>
+      this.arrived({
+        kind: "error",
+        sentence: `The worker stopped (${event.message || "worker.js is missing"}). Load the page again.`,
+      });
     this.post({kind: "boot", pyodide, base});
   }
 
@@ -45,7 +48,7 @@ export class WorkerEngine extends Engine {
 export class NativeEngine extends Engine {
   constructor(receive) {
     super(receive);
-    this.page = `?page=${Math.random().toString(36).slice(2)}`;   // each tab has its own G and D
+    this.page = `?page=${Math.random().toString(36).slice(2)}`; // each tab has its own G and D
     const events = new EventSource("events" + this.page);
     events.onmessage = ({data}) => {
       const message = JSON.parse(data);
@@ -53,14 +56,27 @@ export class NativeEngine extends Engine {
       if (message.data) message.data = floats(message.data);
       this.arrived(message);
     };
-    events.onerror = () => this.arrived({kind: "error", sentence:
-      "The program behind this page has ended. Start python examples/lab.py --native, then load the page again."});
+    events.onerror = () => {
+      events.close(); // a new connection would begin with new players
+      this.arrived({
+        kind: "error",
+        sentence:
+          "The program behind this page has ended. Start it again, python examples/lab.py --native, "
+          + "and load the page again.",
+      });
+    };
     this.last = Promise.resolve();
   }
 
-  post(message) {                         // one after the other, so that their order is kept
-    this.last = this.last.then(() => fetch("message" + this.page, {
-      method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(message)}));
+  post(message) {
+    // one after the other, so that their order is kept
+    this.last = this.last.then(() =>
+      fetch("message" + this.page, {
+        method: "POST",
+        headers: {"Content-Type": "application/json"},
+        body: JSON.stringify(message),
+      }),
+    );
     this.last.catch(() => {});
   }
 }

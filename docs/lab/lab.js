@@ -3,21 +3,42 @@
 // Read engine.js first (the messages), then this module; draw.js draws, guide.js has the
 // experiments, step.js shows gan.py line by line.
 
-import {drawChart, drawHeat, drawLine, drawManifold, drawPad, History, pointAt, readColours, short} from "./draw.js";
+import {
+  drawChart,
+  drawHeat,
+  drawLine,
+  drawManifold,
+  drawPad,
+  History,
+  pointAt,
+  readColours,
+  short,
+} from "./draw.js";
 import {NativeEngine, WorkerEngine} from "./engine.js";
 import {EXPERIMENTS} from "./guide.js";
 import {Stepper} from "./step.js";
 
 const PYODIDE = "https://cdn.jsdelivr.net/pyodide/v0.27.7/full/";
-const LOG4 = -Math.log(4), POINTS = 400;
+const LOG4 = -Math.log(4),
+  POINTS = 400;
 const $ = id => document.getElementById(id);
-const query = new URLSearchParams(location.search), native = query.has("native");
+const query = new URLSearchParams(location.search),
+  native = query.has("native");
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 // What the page knows: the engine's last answers, and what the person does.
 const state = {
-  schema: [], settings: {}, created: null, view: null, history: new History(), running: false,
-  until: Infinity, drawing: [], cross: null, frames: 0, changed: false,
+  schema: [],
+  settings: {},
+  created: null,
+  view: null,
+  history: new History(),
+  running: false,
+  until: Infinity,
+  drawing: [],
+  cross: null,
+  frames: 0,
+  changed: false,
 };
 let engine, stepper;
 
@@ -25,15 +46,22 @@ let engine, stepper;
 
 function start() {
   readColours();
-  matchMedia("(prefers-color-scheme: dark)").onchange = () => { readColours(); state.changed = true; };
+  matchMedia("(prefers-color-scheme: dark)").onchange = () => {
+    readColours();
+    state.changed = true;
+  };
   if (native) {
     $("where").textContent = "on this machine, outside the browser";
     engine = new NativeEngine(receive);
   } else if (location.protocol === "file:") {
-    return problem("A browser starts no worker for a file. Run python examples/lab.py: it serves this page.");
+    return problem(
+      "A browser starts no worker for a file. Run python examples/lab.py: it serves this page.",
+    );
   } else if (typeof WebAssembly !== "object") {
-    return problem("This browser has no WebAssembly, so it cannot run Python. Use a current Firefox, Chrome, Edge "
-      + "or Safari, or run python examples/lab.py --native.");
+    return problem(
+      "This browser has no WebAssembly, so it cannot run Python. Use a current Firefox, Chrome, Edge "
+        + "or Safari, or run python examples/lab.py --native.",
+    );
   } else {
     const folder = url => new URL(url.endsWith("/") ? url : url + "/", location.href).href;
     engine = new WorkerEngine(receive, folder(query.get("pyodide") ?? PYODIDE), folder("../../"));
@@ -43,27 +71,32 @@ function start() {
 }
 
 function receive(message) {
-  ({loading, ready, created, frame, stopped, error, trace: frame}[message.kind] ?? (() => {}))(message);
+  (({loading, ready, created, frame, stopped, error, trace: frame})[message.kind] ?? (() => {}))(
+    message,
+  );
 }
 
 function loading({stage, done, of}) {
   $("stage").textContent = stage;
-  if (of) $("progress").max = of, $("progress").value = done;
-  else $("progress").removeAttribute("value");
+  $("progress").max = of;
+  $("progress").value = done;
 }
 
 async function ready({schema, sources, version}) {
   if (state.schema.length) return;
   state.schema = schema;
   stepper = new Stepper(sources["npgan/gan.py"], say);
-  $("version").textContent = `Python ${version.python}, NumPy ${version.numpy}`
-    + (version.pyodide ? `, Pyodide ${version.pyodide}` : "") + (version.device ? `, ${version.device}` : "") + ".";
+  $("version").textContent =
+    `Python ${version.python}, NumPy ${version.numpy}`
+    + (version.pyodide ? `, Pyodide ${version.pyodide}` : "")
+    + (version.device ? `, ${version.device}` : "")
+    + ".";
   makeControls();
   makeExperiments();
   $("loading").hidden = true;
   $("lab").hidden = false;
   const answer = await create(fromAddress());
-  if (answer.kind !== "created") await engine.ask({kind: "create", settings: {}});      // the sentence stays
+  if (answer.kind !== "created") await engine.ask({kind: "create", settings: {}}); // the sentence stays
   say("Ready. Choose an experiment, or press Run.");
 }
 
@@ -78,12 +111,16 @@ function created(message) {
     state.history = new History();
     state.view = null;
   }
-  if (!was || ["dimension", "modes", "optimum"].some(name => was[name] !== message[name])
-      || was.settings.objective !== settings.objective) makeCharts();
+  if (
+    !was
+    || ["dimension", "modes", "optimum"].some(name => was[name] !== message[name])
+    || was.settings.objective !== settings.objective
+  )
+    makeCharts();
   let at = 0;
   state.places = layout.map(([name, shape]) => {
     const size = shape.reduce((a, b) => a * b, 1);
-    return {name, shape, from: at, to: at += size};
+    return {name, shape, from: at, to: (at += size)};
   });
   $("plane").hidden = dimension !== 2;
   $("line").hidden = dimension !== 1;
@@ -107,8 +144,10 @@ function frame({iterations, frame}) {
   }
   state.view = view;
   state.frames++;
-  state.history.add({iteration: iterations, ...Object.fromEntries(
-    Object.entries(view).filter(([, value]) => typeof value === "number"))});
+  state.history.add({
+    iteration: iterations,
+    ...Object.fromEntries(Object.entries(view).filter(([, value]) => typeof value === "number")),
+  });
   state.changed = true;
   if (state.running && iterations >= state.until) {
     pause();
@@ -123,7 +162,10 @@ function stopped({sentence}) {
 
 function error({sentence}) {
   running(false);
-  if (state.schema.length) problem(sentence, "Close", () => { $("problem").hidden = true; });
+  if (state.schema.length)
+    problem(sentence, "Close", () => {
+      $("problem").hidden = true;
+    });
   else problem(sentence);
 }
 
@@ -147,7 +189,8 @@ async function create(settings) {
   return engine.ask({kind: "create", settings});
 }
 
-let asked = null, inFlight = false;
+let asked = null,
+  inFlight = false;
 
 // Change settings. While the engine answers, later changes wait and go together.
 async function set(settings) {
@@ -158,7 +201,10 @@ async function set(settings) {
     const now = asked;
     asked = null;
     const answer = await engine.ask({kind: "set", settings: now});
-    if (answer.kind !== "created") { showControls(); continue; }
+    if (answer.kind !== "created") {
+      showControls();
+      continue;
+    }
     if (answer.rebuilt) say("New networks: training starts at iteration 0.");
   }
   inFlight = false;
@@ -226,16 +272,19 @@ function makeExperiments() {
 function begin(experiment) {
   $("experiment").hidden = false;
   $("question").textContent = experiment.question;
-  $("steps").replaceChildren(...experiment.steps.map((step, i) => button(step.title, () => follow(experiment, i))));
+  $("steps").replaceChildren(
+    ...experiment.steps.map((step, i) => button(step.title, () => follow(experiment, i))),
+  );
   $("steps").firstElementChild.click();
 }
 
-let turn = 0;                             // counts the steps begun; an older one gives up
+let turn = 0; // counts the steps begun; an older one gives up
 
 // Do the actions of step i. A chained step goes on from the one before, which is done first if
 // the person has not done it.
 async function follow(experiment, i) {
-  const mine = ++turn, {at} = state;
+  const mine = ++turn,
+    {at} = state;
   pause();
   say("");
   $("watch").textContent = experiment.steps[i].watch;
@@ -265,7 +314,10 @@ async function act(action) {
 function makeControls() {
   const sets = new Map();
   for (const item of state.schema) {
-    $("meaning").lastElementChild.append(term("dt", item.label), term("dd", item.help, `help-${item.name}`));
+    $("meaning").lastElementChild.append(
+      term("dt", item.label),
+      term("dd", item.help, `help-${item.name}`),
+    );
     if (item.type === "points") continue;
     if (!sets.has(item.group)) {
       const set = document.createElement("fieldset");
@@ -285,7 +337,8 @@ function term(tag, text, id) {
 }
 
 function control(item) {
-  const label = document.createElement("label"), {name, type} = item;
+  const label = document.createElement("label"),
+    {name, type} = item;
   label.id = `row-${name}`;
   label.title = item.help;
   const input = document.createElement(type === "choice" ? "select" : "input");
@@ -303,15 +356,20 @@ function control(item) {
     Object.assign(input, {type: "number", min: item.low, max: item.high, step: 1});
   } else {
     const log = type === "log";
-    Object.assign(input, {type: "range", min: log ? Math.log10(item.low) : item.low,
-      max: log ? Math.log10(item.high) : item.high, step: log ? "any" : item.step ?? 1});
+    Object.assign(input, {
+      type: "range",
+      min: log ? Math.log10(item.low) : item.low,
+      max: log ? Math.log10(item.high) : item.high,
+      step: log ? "any" : (item.step ?? 1),
+    });
     label.append(document.createElement("output"));
   }
   const changed = () => {
     showValue(item, read(item));
     set({[name]: read(item)});
   };
-  if (item.rebuilds || type !== "number" && type !== "log" && type !== "int") input.onchange = changed;
+  if (item.rebuilds || (type !== "number" && type !== "log" && type !== "int"))
+    input.onchange = changed;
   else input.oninput = changed;
   if (item.rebuilds && input.type === "range") input.oninput = () => showValue(item, read(item));
   return label;
@@ -321,27 +379,33 @@ function control(item) {
 function read({name, type, choices}) {
   const input = $(`set-${name}`);
   if (type === "bool") return input.checked;
-  if (type === "choice") return choices.flat().find(value => String(value) === input.value) ?? input.value;
+  if (type === "choice")
+    return choices.flat().find(value => String(value) === input.value) ?? input.value;
   if (type === "log") return +(10 ** +input.value).toPrecision(2);
   return type === "int" ? Math.round(+input.value) : +input.value;
 }
 
 function showValue({name, type}, value) {
-  const input = $(`set-${name}`), output = input.nextElementSibling;
+  const input = $(`set-${name}`),
+    output = input.nextElementSibling;
   if (output) output.textContent = short(value);
   if (input.type === "range") input.setAttribute("aria-valuetext", short(value));
 }
 
 function showControls() {
   for (const item of state.schema) {
-    const {name, type, only} = item, input = $(`set-${name}`), value = state.settings[name];
+    const {name, type, only} = item,
+      input = $(`set-${name}`),
+      value = state.settings[name];
     if (!input) continue;
     if (type === "bool") input.checked = value;
     else if (document.activeElement !== input || type === "choice") {
       input.value = type === "log" ? Math.log10(value) : value;
     }
     showValue(item, value);
-    const used = Object.entries(only ?? {}).every(([other, values]) => values.includes(state.settings[other]));
+    const used = Object.entries(only ?? {}).every(([other, values]) =>
+      values.includes(state.settings[other]),
+    );
     $(`row-${name}`).hidden = !used;
   }
 }
@@ -375,20 +439,26 @@ function fromAddress() {
 
 // Points of -1..1 as four digits each: 0099 is (-1, 0.98).
 function encode(points) {
-  return points.flat().map(v => String(Math.round((v + 1) / 2 * 99)).padStart(2, "0")).join("");
+  return points
+    .flat()
+    .map(v => String(Math.round(((v + 1) / 2) * 99)).padStart(2, "0"))
+    .join("");
 }
 
 function decode(text) {
-  const values = (text.match(/\d\d/g) ?? []).map(pair => pair / 99 * 2 - 1);
+  const values = (text.match(/\d\d/g) ?? []).map(pair => (pair / 99) * 2 - 1);
   return Array.from({length: values.length >> 1}, (_, i) => [values[2 * i], values[2 * i + 1]]);
 }
 
 // --- Drawing a distribution -----------------------------------------------------------------
 
 function addPoint([x, y]) {
-  const clip = v => Math.min(Math.max(v, -1), 1), point = [clip(x), clip(y)], last = state.drawing.at(-1);
-  if (last && Math.hypot(point[0] - last[0], point[1] - last[1]) < .03) return;
-  if (state.drawing.length >= POINTS) return say(`A drawing has at most ${POINTS} points. Clear it to start again.`);
+  const clip = v => Math.min(Math.max(v, -1), 1),
+    point = [clip(x), clip(y)],
+    last = state.drawing.at(-1);
+  if (last && Math.hypot(point[0] - last[0], point[1] - last[1]) < 0.03) return;
+  if (state.drawing.length >= POINTS)
+    return say(`A drawing has at most ${POINTS} points. Clear it to start again.`);
   state.drawing = [...state.drawing, point];
   state.changed = true;
 }
@@ -409,23 +479,33 @@ function makePad() {
     addPoint(pointAt(pad, event, state.created.extent));
   };
   pad.onpointermove = event => {
-    if (down) for (const e of event.getCoalescedEvents?.() ?? [event]) addPoint(pointAt(pad, e, state.created.extent));
+    if (down)
+      for (const e of event.getCoalescedEvents?.() ?? [event])
+        addPoint(pointAt(pad, e, state.created.extent));
   };
   pad.onpointerup = pad.onpointercancel = () => {
     if (down) learnDrawing();
     down = false;
   };
   pad.onkeydown = event => {
-    const moves = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowDown: [0, -1], ArrowUp: [0, 1]}[event.key];
+    const moves = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowDown: [0, -1], ArrowUp: [0, 1]}[
+      event.key
+    ];
     if (!moves && event.key !== "Enter") return;
     event.preventDefault();
     event.stopPropagation();
     state.cross ??= [0, 0];
-    if (moves) state.cross = state.cross.map((v, i) => Math.min(Math.max(v + .05 * moves[i], -1), 1));
-    else addPoint(state.cross), learnDrawing();
+    if (moves) state.cross = state.cross.map((v, i) => Math.min(Math.max(v + 0.05 * moves[i], -1), 1));
+    else {
+      addPoint(state.cross);
+      learnDrawing();
+    }
     state.changed = true;
   };
-  pad.onblur = () => { state.cross = null; state.changed = true; };
+  pad.onblur = () => {
+    state.cross = null;
+    state.changed = true;
+  };
   $("clear").onclick = () => {
     state.drawing = [];
     state.changed = true;
@@ -436,35 +516,73 @@ function makePad() {
 // --- Pictures and numbers --------------------------------------------------------------------
 
 function makeCharts() {
-  const {dimension, modes, optimum, probability, settings} = state.created, line = dimension === 1;
-  const known = line && settings.objective === "gan";     // V(G, D*) is given for equation 1
+  const {dimension, modes, optimum, probability, settings} = state.created,
+    line = dimension === 1;
+  const known = line && settings.objective === "gan"; // V(G, D*) is given for equation 1
   const near = Math.abs(optimum - LOG4) < 1e-6 ? "−log 4" : `${short(optimum)}, the optimum`;
   const charts = [
-    {title: "V", key: [["V", "ink"], ...(known ? [["V(G, D*)", "best"]] : []), [near, "muted", "dotted"]],
+    {
+      title: "V",
+      key: [["V", "ink"], ...(known ? [["V(G, D*)", "best"]] : []), [near, "muted", "dotted"]],
       series: [{name: "V", colour: "ink"}, ...(known ? [{name: "V_optimal", colour: "best"}] : [])],
-      constants: [{value: optimum, colour: "muted"}]},
-    {title: "D", key: [[probability ? "D(x)" : "sigmoid of D(x)", "data"], [probability ? "D(G(z))" : "of D(G(z))", "generated"],
-      ["1/2", "muted", "dotted"]], range: [0, 1],
-      series: [{name: "D_x", colour: "data"}, {name: "D_Gz", colour: "generated"}],
-      constants: [{value: .5, colour: "muted"}]},
-    {title: "Gradient norms", key: [["|gradient| of D", "ink"], ["of G", "generated"]], log: true,
-      series: [{name: "norm_d", colour: "ink"}, {name: "norm_g", colour: "generated"}]},
+      constants: [{value: optimum, colour: "muted"}],
+    },
+    {
+      title: "D",
+      key: [
+        [probability ? "D(x)" : "sigmoid of D(x)", "data"],
+        [probability ? "D(G(z))" : "of D(G(z))", "generated"],
+        ["1/2", "muted", "dotted"],
+      ],
+      range: [0, 1],
+      series: [
+        {name: "D_x", colour: "data"},
+        {name: "D_Gz", colour: "generated"},
+      ],
+      constants: [{value: 0.5, colour: "muted"}],
+    },
+    {
+      title: "Gradient norms",
+      key: [
+        ["|gradient| of D", "ink"],
+        ["of G", "generated"],
+      ],
+      log: true,
+      series: [
+        {name: "norm_d", colour: "ink"},
+        {name: "norm_g", colour: "generated"},
+      ],
+    },
   ];
   if (line) {
-    charts.push({title: "JSD", key: [["JSD(p_data, p_g)", "best"], ["log 2", "muted", "dotted"]],
-      series: [{name: "JSD", colour: "best"}], constants: [{value: Math.log(2), colour: "muted"}], range: [0, .72]});
+    charts.push({
+      title: "JSD",
+      key: [
+        ["JSD(p_data, p_g)", "best"],
+        ["log 2", "muted", "dotted"],
+      ],
+      series: [{name: "JSD", colour: "best"}],
+      constants: [{value: Math.log(2), colour: "muted"}],
+      range: [0, 0.72],
+    });
   } else if (modes) {
-    charts.push({title: "Modes", key: [[`modes covered, of ${modes}`, "generated"]],
-      range: [0, modes * 1.04], series: [{name: "covered", colour: "generated"}],
-      constants: [{value: modes, colour: "muted"}]});
+    charts.push({
+      title: "Modes",
+      key: [[`modes covered, of ${modes}`, "generated"]],
+      range: [0, modes * 1.04],
+      series: [{name: "covered", colour: "generated"}],
+      constants: [{value: modes, colour: "muted"}],
+    });
   }
   state.charts = charts.map(chart => {
-    const figure = document.createElement("figure"), caption = document.createElement("figcaption");
+    const figure = document.createElement("figure"),
+      caption = document.createElement("figcaption");
     chart.canvas = document.createElement("canvas");
     chart.canvas.setAttribute("role", "img");
     chart.canvas.setAttribute("aria-label", `${chart.title} against the iteration`);
     for (const [text, colour, dash = ""] of chart.key) {
-      const entry = document.createElement("span"), mark = document.createElement("i");
+      const entry = document.createElement("span"),
+        mark = document.createElement("i");
       mark.className = `stroke ${colour} ${dash}`;
       entry.append(mark, text);
       caption.append(entry);
@@ -477,11 +595,13 @@ function makeCharts() {
 
 function draw(now) {
   requestAnimationFrame(draw);
-  if (!state.changed || !state.created || calm.matches && state.running && now - draw.last < 1000) return;
+  if (!state.changed || !state.created || (calm.matches && state.running && now - draw.last < 1000))
+    return;
   draw.last = now;
   state.changed = false;
   const {view, created} = state;
-  if (created.dimension === 2 && !$("pad").hidden) drawPad($("pad"), state.drawing, state.cross, created.extent);
+  if (created.dimension === 2 && !$("pad").hidden)
+    drawPad($("pad"), state.drawing, state.cross, created.extent);
   if (!view) return;
   if (created.dimension === 2) {
     drawHeat($("heat"), view, created);
@@ -496,28 +616,45 @@ function draw(now) {
 draw.last = 0;
 
 function numbers(view, {modes}) {
-  const rows = [["iteration", view.iterations.toLocaleString("en")], ["V", fixed(view.V)]];
+  const rows = [
+    ["iteration", view.iterations.toLocaleString("en")],
+    ["V", fixed(view.V)],
+  ];
   if (Number.isFinite(view.V_optimal)) rows.push(["V(G, D*)", fixed(view.V_optimal)]);
   if ("JSD" in view) rows.push(["JSD", fixed(view.JSD)]);
-  rows.push(["mean D(x)", fixed(view.D_x)], ["mean D(G(z))", fixed(view.D_Gz)],
-    ["|gradient of D|", short(view.norm_d)], ["|gradient of G|", short(view.norm_g)]);
+  rows.push(
+    ["mean D(x)", fixed(view.D_x)],
+    ["mean D(G(z))", fixed(view.D_Gz)],
+    ["|gradient of D|", short(view.norm_d)],
+    ["|gradient of G|", short(view.norm_g)],
+  );
   if (modes) {
-    rows.push(["modes covered", `${view.covered} of ${modes}`], ["good samples", `${Math.round(100 * view.good)} %`]);
+    rows.push(
+      ["modes covered", `${view.covered} of ${modes}`],
+      ["good samples", `${Math.round(100 * view.good)} %`],
+    );
   }
   const text = rows.map(row => row.join(" ")).join(", ");
   if (numbers.names !== rows.map(row => row[0]).join()) {
     numbers.names = rows.map(row => row[0]).join();
-    $("numbers").replaceChildren(...rows.map(([name]) => {
-      const group = document.createElement("div");
-      group.append(term("dt", name), term("dd", ""));
-      return group;
-    }));
+    $("numbers").replaceChildren(
+      ...rows.map(([name]) => {
+        const group = document.createElement("div");
+        group.append(term("dt", name), term("dd", ""));
+        return group;
+      }),
+    );
   }
-  rows.forEach(([, value], i) => { $("numbers").children[i].lastElementChild.textContent = value; });
+  rows.forEach(([, value], i) => {
+    $("numbers").children[i].lastElementChild.textContent = value;
+  });
   if (!state.running) {
     $("heat").setAttribute("aria-label", `D's heat map, the data, and samples of G. ${text}.`);
     $("manifold").setAttribute("aria-label", `G's image of a grid of z, over the data. ${text}.`);
-    $("densities").setAttribute("aria-label", `The densities p_data and p_g, D and D* on a line. ${text}.`);
+    $("densities").setAttribute(
+      "aria-label",
+      `The densities p_data and p_g, D and D* on a line. ${text}.`,
+    );
   }
 }
 
@@ -528,11 +665,15 @@ function fixed(value) {
 // Iterations and frames in a second, over the last second.
 function rate(now) {
   if (!state.running) return;
-  if (!rate.since) Object.assign(rate, {since: now, frames: state.frames, iterations: state.view.iterations});
+  if (!rate.since)
+    Object.assign(rate, {since: now, frames: state.frames, iterations: state.view.iterations});
   const seconds = (now - rate.since) / 1000;
   if (seconds < 1) return;
   const per = count => Math.round(count / seconds);
-  state.rate = {iterations: per(state.view.iterations - rate.iterations), frames: per(state.frames - rate.frames)};
+  state.rate = {
+    iterations: per(state.view.iterations - rate.iterations),
+    frames: per(state.frames - rate.frames),
+  };
   $("rate").textContent = `${state.rate.iterations} iterations/s, ${state.rate.frames} frames/s`;
   rate.since = 0;
 }
@@ -541,24 +682,42 @@ function rate(now) {
 
 document.addEventListener("keydown", event => {
   if (event.ctrlKey || event.metaKey || event.altKey || $("lab").hidden) return;
-  const {target, key} = event, typing = target.matches("input, select, textarea");
+  const {target, key} = event,
+    typing = target.matches("input, select, textarea");
   if (key === "Escape") return stepper.close();
-  if (typing || key === " " && target.matches("button, summary, a")) return;
-  const action = {" ": () => $("run").click(), n: once, r: reset, t: traced,
-    ArrowLeft: stepper.isOpen && (() => stepper.move(-1)), ArrowRight: stepper.isOpen && (() => stepper.move(1))}[key];
-  if (action) event.preventDefault(), action();
+  if (typing || (key === " " && target.matches("button, summary, a"))) return;
+  const action = {
+    " ": () => $("run").click(),
+    n: once,
+    r: reset,
+    t: traced,
+    ArrowLeft: stepper.isOpen && (() => stepper.move(-1)),
+    ArrowRight: stepper.isOpen && (() => stepper.move(1)),
+  }[key];
+  if (!action) return;
+  event.preventDefault();
+  action();
 });
 $("run").onclick = () => {
-  if (state.running) pause(), say("Paused.");
-  else run(), say("");
+  say(state.running ? "Paused." : "");
+  if (state.running) pause();
+  else run();
 };
 $("once").onclick = once;
 $("reset").onclick = reset;
 $("trace").onclick = $("again").onclick = traced;
-$("speed").onchange = () => { if (state.running) run(state.until - state.view.iterations); };
+$("speed").onchange = () => {
+  if (state.running) run(state.until - (state.view?.iterations ?? 0));
+};
 $("controls").onsubmit = event => event.preventDefault();
 window.onhashchange = () => create(fromAddress());
-new ResizeObserver(() => { state.changed = true; }).observe(document.body);
-document.addEventListener("visibilitychange", () => { if (document.hidden && state.running) pause(), say("Paused."); });
+new ResizeObserver(() => {
+  state.changed = true;
+}).observe(document.body);
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden || !state.running) return;
+  pause();
+  say("Paused, because the page was hidden.");
+});
 makePad();
 start();

@@ -266,7 +266,7 @@ class Plane:
         show["samples"][...] = samples = Gz[LINES ** 2:]
         show["arrows_from"][...] = samples[:ARROWS]
         show["arrows"][...] = -xp.asnumpy(tape.dx[0]) / self.scale
-        if self.toy.modes is None:
+        if self.toy.modes is None or not np.isfinite(samples).all():
             show["covered"][...] = show["good"][...] = math.nan
         else:
             found = metrics.coverage(samples, self.toy.modes, self.toy.sd)
@@ -429,6 +429,8 @@ class Game:
         self.show["iteration"][...] = self.iterations
         with np.errstate(all="ignore"):     # far from the data, dJ of some objectives overflows
             self.view.look(self.players, self.show)
+        if not np.isfinite(self.show["samples"]).all():
+            raise self.not_finite()         # theta is finite, but too large
         return self.frame
 
 

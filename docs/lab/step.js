@@ -55,23 +55,30 @@ export class Stepper {
 
   play(on) {
     clearInterval(this.timer);
-    this.timer = on ? setInterval(() => {
-      if (this.at + 1 < this.events.length) this.go(this.at + 1);
-      else this.play(false);
-    }, 600) : 0;
+    this.timer = on
+      ? setInterval(() => {
+          if (this.at + 1 < this.events.length) this.go(this.at + 1);
+          else this.play(false);
+        }, 600)
+      : 0;
     $("play").textContent = on ? "Pause" : "Play";
     $("play").setAttribute("aria-pressed", Boolean(on));
   }
 
   go(to) {
     this.at = Math.min(Math.max(to, 0), this.events.length - 1);
-    const event = this.events[this.at], before = this.events[this.at - 1];
+    const event = this.events[this.at],
+      before = this.events[this.at - 1];
     for (const line of this.lines) line.removeAttribute("aria-current");
-    const line = this.lines[event.line - 1], code = $("code");
+    const line = this.lines[event.line - 1],
+      code = $("code");
     line.setAttribute("aria-current", "step");
     code.scrollTop = line.offsetTop - code.clientHeight / 2;
     $("event").value = this.at;
-    $("event").setAttribute("aria-valuetext", `${this.at + 1} of ${this.events.length}, line ${event.line}`);
+    $("event").setAttribute(
+      "aria-valuetext",
+      `${this.at + 1} of ${this.events.length}, line ${event.line}`,
+    );
     $("event-number").textContent = `${this.at + 1} of ${this.events.length}`;
     $("back").disabled = this.at === 0;
     $("forward").disabled = this.at === this.events.length - 1;
@@ -79,11 +86,15 @@ export class Stepper {
     const call = this.events.slice(0, this.at + 1).findLast(e => this.algorithm.has(e.line));
     for (const sentence of this.algorithm.values()) sentence.removeAttribute("aria-current");
     this.algorithm.get(call?.line)?.setAttribute("aria-current", "step");
-    $("sentence").textContent = `Line ${event.line}. ${this.algorithm.get(call?.line)?.textContent ?? ""}`;
-    $("arrays-note").textContent = `In ${event.function}, before line ${event.line} runs. Bold: changed since the last line shown.`;
+    $("sentence").textContent =
+      `Line ${event.line}. ${this.algorithm.get(call?.line)?.textContent ?? ""}`;
+    $("arrays-note").textContent =
+      `In ${event.function}, before line ${event.line} runs. Bold: changed since the last line shown.`;
     const old = new Map((before?.arrays ?? []).map(a => [a.name, `${a.mean} ${a.rms}`]));
-    $("arrays").replaceChildren(head(), ...event.arrays.map(a =>
-      row(a, this.at > 0 && old.get(a.name) !== `${a.mean} ${a.rms}`)));
+    $("arrays").replaceChildren(
+      head(),
+      ...event.arrays.map(a => row(a, this.at > 0 && old.get(a.name) !== `${a.mean} ${a.rms}`)),
+    );
   }
 }
 
@@ -93,7 +104,7 @@ function algorithm1(source) {
   let inside = false;
   source.split("\n").forEach((text, i) => {
     if (text.startsWith("def ")) inside = text.startsWith("def train(");
-    const [, spaces, sentence] = inside && text.match(/# ( *)(\S.*)$/) || [];
+    const [, spaces, sentence] = (inside && text.match(/# ( *)(\S.*)$/)) || [];
     if (!sentence) return;
     const line = document.createElement("div");
     line.textContent = sentence;
@@ -121,7 +132,8 @@ function row(array, changed) {
   name.scope = "row";
   name.textContent = array.name;
   tr.append(name);
-  const number = v => (Math.abs(v) >= 1e-3 || v === 0 ? v.toPrecision(3) : v.toExponential(1)).replace("-", "−");
+  const number = v =>
+    (Math.abs(v) >= 1e-3 || v === 0 ? v.toPrecision(3) : v.toExponential(1)).replace("-", "−");
   for (const text of [array.shape.join(" × ") || "number", number(array.mean), number(array.rms)]) {
     const cell = document.createElement("td");
     cell.textContent = text;
@@ -140,8 +152,10 @@ function histogram({picture, low, high}, number) {
   svg.setAttribute("aria-label", `from ${number(low)} to ${number(high)}`);
   const most = Math.max(...picture, 1);
   picture.forEach((count, i) => {
-    const bar = document.createElementNS(svg.namespaceURI, "rect"), height = 17 * count / most;
-    for (const [name, value] of Object.entries({x: 4 * i, y: 18 - height, width: 3.4, height})) bar.setAttribute(name, value);
+    const bar = document.createElementNS(svg.namespaceURI, "rect"),
+      height = (17 * count) / most;
+    for (const [name, value] of Object.entries({x: 4 * i, y: 18 - height, width: 3.4, height}))
+      bar.setAttribute(name, value);
     svg.append(bar);
   });
   const title = document.createElementNS(svg.namespaceURI, "title");
