@@ -22,10 +22,9 @@ const FIGURE1 = {
 };
 const COLLAPSE = {
   data: "ring",
-  seed: 3,
   generator_loss: "minimax",
-  momentum: 0.9,
-  lr_d: 0.004,
+  momentum: 0.5,
+  lr_d: 0.001,
   lr_g: 0.01,
 };
 const VANISHING = {
@@ -118,21 +117,21 @@ export const EXPERIMENTS = [
     steps: [
       {
         title: "Minimax, no penalty",
-        actions: [{create: {...COLLAPSE, penalty: "none"}}, {run: 1000}],
+        actions: [{create: {...COLLAPSE, penalty: "none"}}, {run: 700}],
         watch:
           "The samples gather in a small part of the plane, and most modes get none. D learns to "
           + "reject that part, and G jumps to another. The chart of covered modes stays low.",
       },
       {
         title: "Switch R1 on",
-        actions: [{set: {penalty: "R1", weight: 10}}, {run: 2500}],
+        actions: [{set: {penalty: "R1", weight: 1}}, {run: 1200}],
         watch:
           "The same two networks go on, now with the R1 penalty. R1 keeps D's slope small at the "
           + "data, so D's map becomes smooth. Watch the samples spread over most modes again.",
       },
       {
         title: "R1 from the start",
-        actions: [{create: {...COLLAPSE, penalty: "R1", weight: 10}}, {run: 2500}],
+        actions: [{create: {...COLLAPSE, penalty: "R1", weight: 1}}, {run: 1500}],
         watch:
           "New networks, with R1 from the first iteration. After about a thousand iterations the "
           + "samples reach most modes, and they stay.",
