@@ -373,8 +373,8 @@ def test_mode_collapse_without_a_penalty_and_what_r1_does(page):
 
     begin(page, "Mode collapse", 300)
     assert covered(320, 500) < 3
-    go_on(page, 1, "Switch R1 on", 1000)
-    assert covered(1020, 1100) > 5
+    go_on(page, 1, "Switch R1 on", 1300)
+    assert covered(1320, 1400) > 5
 
 
 def test_the_minimax_gradient_vanishes_and_the_other_does_not(page):

@@ -609,10 +609,13 @@ function draw(now) {
   } else {
     drawLine($("densities"), view, created);
   }
+  if (state.running && now - draw.slow < 150) return; // charts and numbers need not follow each frame
+  draw.slow = now;
   for (const chart of state.charts) drawChart(chart.canvas, state.history, chart);
   numbers(view, created);
   rate(now);
 }
+draw.slow = 0;
 draw.last = 0;
 
 function numbers(view, {modes}) {
