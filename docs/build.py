@@ -139,7 +139,7 @@ class Site:
             done = subprocess.run(command, input=json.dumps(equations), capture_output=True, text=True,
                                   encoding="utf-8", check=True)
         except (OSError, subprocess.CalledProcessError) as error:
-            raise PageError(f"Node cannot run KaTeX ({error}): install Node 12 or later") from None
+            raise PageError(f"Node cannot run KaTeX ({error}): install Node") from None
         return json.loads(done.stdout)
 
     def link(self, reference):
@@ -170,7 +170,10 @@ class Page:
         self.markdown.renderer.rules.update(
             {rule.__name__: only_token(rule) for rule in (self.code_inline, self.image, self.link_open)})
         tokens = self.markdown.parse(self.text)
-        self.equations = self.typeset(tokens)
+        every = [*tokens, *(child for token in tokens for child in token.children or [])]
+        self.equations = [(token.content.strip(), token.type != "math_inline")      # (TeX, displayed?)
+                          for token in every if token.type.startswith("math_")]
+        self.typeset = {}           # the HTML of each
         starts = [i for i, token in enumerate(tokens) if token.type == "heading_open"]
         # A section: the level of its heading, the heading, its line, and the tokens below it.
         self.sections = [(int(tokens[a].tag[1]), tokens[a + 1], tokens[a].map[0] + 1, tokens[a + 3:b])
@@ -185,22 +188,10 @@ class Page:
         """The error of a piece of text, at the line where the page has it first."""
         return self.error(self.text[:self.text.find(piece)].count("\n") + 1, message)
 
-    def typeset(self, tokens):
-        """{(TeX, displayed?): HTML} of all equations in these tokens."""
-        every = [*tokens, *(child for token in tokens for child in token.children or [])]
-        equations = [(token.content.strip(), token.type != "math_inline")
-                     for token in every if token.type.startswith("math_")]
-        typeset = {}
-        for (tex, display), (shown, wrong) in zip(equations, self.site.katex(equations)):
-            if wrong:
-                raise self.error_at(tex, f"correct the equation, of which KaTeX says: {wrong}")
-            typeset[tex, display] = shown
-        return typeset
-
     def math(self, tex, options):
         """An equation. Its TeX is the alternative text."""
         kind = "display" if options["display_mode"] else "inline"
-        alt, shown = html.escape(" ".join(tex.split())), self.equations[tex.strip(), kind == "display"]
+        alt, shown = html.escape(" ".join(tex.split())), self.typeset[tex.strip(), kind == "display"]
         return f'<span class="{kind}" role="img" aria-label="{alt}">{shown}</span>'
 
     def code_inline(self, token):
@@ -308,6 +299,17 @@ class Page:
         return found
 
 
+def load(site, names):
+    """{name: Page}, with the equations of all these pages typeset by one run of Node."""
+    pages = {name: Page(site, name) for name in names}
+    equations = [(page, equation) for page in pages.values() for equation in page.equations]
+    for (page, equation), (shown, wrong) in zip(equations, site.katex([each for _, each in equations])):
+        if wrong:
+            raise page.error_at(equation[0], f"correct the equation, of which KaTeX says: {wrong}")
+        page.typeset[equation] = shown
+    return pages
+
+
 def only_token(method):
     """A rule of markdown-it, from a method that needs the token only."""
     return lambda tokens, index, options, env: method(tokens[index])
@@ -337,10 +339,10 @@ def definitions(source):
 def build(root, out, names=()):
     """Write the pages named, or every page, into the folder `out`."""
     site = Site(root)
-    for name in names or site.pages:
+    for name in names:
         if name not in site.pages:
             raise PageError(f"there is no page {name}: take one of {', '.join(site.pages)}")
-        page = Page(site, name)
+    for name, page in load(site, names or site.pages).items():
         page.answers()
         file = Path(out) / f"{name}.html"
         file.with_suffix(".tmp").write_bytes(page.html().encode("utf-8"))

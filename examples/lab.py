@@ -28,7 +28,7 @@ LONGEST = 1 << 20           # bytes of a message
 
 
 def parser():
-    p = options.parser(__doc__)
+    p = options.parser(__doc__, epilog="With --native, NPGAN_BACKEND=cupy runs it on an NVIDIA GPU.")
     p.add_argument("--native", action="store_true", help="run npgan in this process, not in the browser")
     port = options.number(int, lambda n: 0 <= n < 65536, "a port from 0 to 65535")
     p.add_argument("--port", type=port, default=0, metavar="N",

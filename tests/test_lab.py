@@ -399,6 +399,16 @@ def test_move_moves_all_samples_by_a_distance_in_the_units_of_the_data():
     assert Page(**SMALL).send("move", by=1.5)["kind"] == "error"
 
 
+@pytest.mark.parametrize("data", ["mixture", "ring", "moons"])
+def test_samples_that_are_not_finite_stop_the_training(data):
+    """theta is finite, but so large that G(z) overflows."""
+    page = Page(**SMALL, data=data)
+    page.lab.game.G.theta[...] = 3e38
+    page.send("set", settings={})
+    stopped = page.answers[-1][0]
+    assert stopped["kind"] == "stopped" and "not finite" in stopped["sentence"]
+
+
 def test_the_probabilities_on_the_grid_are_not_negative_and_add_up_to_1():
     view, rng = Page(**SMALL, data="mixture").lab.game.view, np.random.default_rng(0)
     for scale in (.01, 1, 5, 1e6):

@@ -24,7 +24,7 @@ build = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(build)
 
 SITE = build.Site()
-PAGES = {name: build.Page(SITE, name) for name in SITE.pages}
+PAGES = build.load(SITE, SITE.pages)
 each_page = pytest.mark.parametrize("name", SITE.pages)
 
 

@@ -210,11 +210,13 @@ class Line:
         self.D.forward(self.tape_d)
         self.G.forward(self.tape_g)
         Gz = xp.asnumpy(self.tape_g.x[-1])[:, 0].astype(float) * self.scale
+        show["map_x"][...], show["samples"][...] = Gz[self.arrows], Gz[QUANTILES:]
+        if not np.isfinite(Gz).all():
+            return                                                      # Game.look raises the error
         P_g = self.probabilities(Gz[:QUANTILES])
         show["p_g"][...] = P_g[1:-1] / self.dx
         show["D"][...] = shown_D(players.objective, self.tape_d.x[-1])
         show["D_star"][...] = xp.asnumpy(theory.optimal_discriminator(self.P, P_g))[1:-1]
-        show["map_x"][...], show["samples"][...] = Gz[self.arrows], Gz[QUANTILES:]
         show["JSD"][...] = theory.jsd(self.P, P_g)
         if players.objective.name == "gan":
             show["V_optimal"][...] = theory.criterion(self.P, P_g)      # V(G, D*) = C(G), equation 4

@@ -82,7 +82,7 @@ async function boot({pyodide, base}) {
     Lab.destroy();
   } catch (error) {
     const reason = String(error.message || error).trim().split("\n").pop();
-    postMessage({kind: "error", sentence: `${what} (${reason}). Check the connection and load the page again, ` +
+    postMessage({kind: "error", sentence: `${what} (${reason}). Load the page again later, ` +
                                           "or run python examples/lab.py --native on this machine."});
     return;
   }
