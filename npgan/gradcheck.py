@@ -6,7 +6,7 @@ A gradient g of f at x is right if, along every direction u,
 
 A random u involves every entry of g at once, so a few random directions test all entries. The
 command prints one row for each check and exits with status 1 if a check fails. In float64 the
-two sides of the equation agree to a relative error of about 1e-9; TOLERANCE is 1e-7.
+two sides of the equation agree to a relative error of about 1e-10; TOLERANCE is 1e-7.
 
 ReLU and maxout have kinks, where no derivative exists. If f has a kink near x in direction u,
 `slope` raises `Kink`, and `error` draws another direction. Read gan.py, net.py and layers.py

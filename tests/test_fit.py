@@ -389,9 +389,12 @@ def test_more_examples_in_a_minibatch_than_there_are_is_one_clear_error():
         next(game.states(1))
 
 
-def test_k_steps_of_d_precede_each_step_of_g():
-    game = Game().fit(1, k=2)
-    assert game.sgd_g.t == 4 and game.sgd_d.t == 8
+def test_k_steps_of_d_precede_each_step_of_g(monkeypatch):
+    steps = []
+    monkeypatch.setattr(Momentum, "ascend", lambda sgd: steps.append("D"))
+    monkeypatch.setattr(Momentum, "descend", lambda sgd: steps.append("G"))
+    Game().fit(1, k=2)
+    assert steps == ["D", "D", "G"] * 4
 
 
 def test_the_statistics_are_those_of_equation_1_before_the_update():

@@ -77,7 +77,7 @@ def mean_instead_of_sum(self, x, dy, dW):
 @pytest.mark.parametrize("kind, name, wrong", [
     (layers.Dropout, "backward", without_mask), (layers.Maxout, "backward", to_every_piece),
     (layers.Linear, "outer", mean_instead_of_sum)])
-def test_a_transposed_or_unscaled_or_forgotten_piece_is_caught(kind, name, wrong, monkeypatch):
+def test_a_misdirected_or_unscaled_or_forgotten_piece_is_caught(kind, name, wrong, monkeypatch):
     monkeypatch.setattr(kind, name, wrong)
     assert caught(gradcheck.rows())
 
