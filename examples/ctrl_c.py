@@ -1,9 +1,8 @@
-"""Ctrl-C while a program of this folder imports its modules: one sentence, and exit status 130.
+"""Ctrl-C while a program imports its modules: one sentence and exit status 130, no traceback.
 
-The programs import this module before all others, as imports take up to a second. Without it,
-Python would print the place in the modules that it had reached. A request to terminate
-(SIGTERM) and the end of the terminal (SIGHUP) count as Ctrl-C. From `options.run_program` on,
-that function handles all three.
+The programs of this folder import this module before all others, because the imports take up to
+a second. A request to terminate (SIGTERM) and the end of the terminal (SIGHUP) count as Ctrl-C.
+Later, `options.run_program` handles all three signals.
 """
 
 import os

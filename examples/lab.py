@@ -10,6 +10,9 @@ pages, on this machine.
 Ctrl-C ends the program.
 """
 
+if __name__ == "__main__":      # Ctrl-C during the imports: a sentence instead of a traceback
+    import ctrl_c  # noqa: F401
+
 import base64
 import errno
 import http.server

@@ -100,13 +100,13 @@ def train(run, layers_g, layers_d):
     settings, preset = run.settings, run.preset
     G = Net(layers_g, settings.dtype, seed=2 * settings.seed)
     D = Net(layers_d, settings.dtype, seed=2 * settings.seed + 1)
-    players = Players(G, D, settings.batch_size, OBJECTIVES[settings.objective], settings.generator_loss,
+    players = Players(G, D, run.m, OBJECTIVES[settings.objective], settings.generator_loss,
                       penalty=R1(preset.r1) if preset.r1 else None)
     sgd_d = preset.optimizer(D, settings.lr_d, run.per_epoch * settings.k)
     sgd_g = preset.optimizer(G, settings.lr, run.per_epoch)
     state = run.start(sgd_g, sgd_d)                 # if --resume: from checkpoint.npz
 
-    x = xp.asarray(run.images.train.reshape(-1, *D.shapes[0]), settings.dtype)
+    x = xp.asarray(run.images.train[run.share].reshape(-1, *D.shapes[0]), settings.dtype)
     for state in fit(players, x, run.prior, sgd_d, sgd_g, state,                # Algorithm 1: gan.train
                      seed=settings.seed, epochs=run.epochs, iterations=settings.iterations,
                      k=settings.k, update=settings.update, quiet=run.quiet):

@@ -3,6 +3,7 @@ small races with it.
 """
 
 import importlib
+import importlib.util
 import json
 import runpy
 import sys
@@ -17,7 +18,7 @@ from npgan import backend, cuda, gan, kernels, layers
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 EXTRA = ["sklearn", "sklearn.neighbors", "threadpoolctl", "torch"]
 PACKAGES = {"torch": "PyTorch", "sklearn": "scikit-learn", "threadpoolctl": "threadpoolctl"}
-RACES = ["conv", "parzen", "step", "toy"]               # these need the extra
+RACES = ["conv", "mpi", "parzen", "step", "toy"]               # these need the extra
 NUMBERS = {"ours_ms", "torch_eager_ms", "floor_ms", "floor_of_torch_ms", "ratio_eager", "ratio_floor"}
 
 
@@ -223,6 +224,26 @@ def test_parzen_races_and_agrees_with_scikit_learn(main, script, monkeypatch):
     result = main("parzen", "--n", 30, "--scikit", 10, "--rounds", 2)
     assert result["difference"] < .05
     assert result["ratio_sklearn"] == pytest.approx(result["sklearn_ms"] / result["ours_ms"])
+
+
+def test_ranks_race_beside_gloo(main):
+    needs("torch")
+    needs("threadpoolctl")
+    if not importlib.util.find_spec("mpi4py"):
+        pytest.skip("mpi4py is not installed")
+    result = main("mpi", "--preset", "toy", "--rounds", 2, "--calls", 1)
+    assert list(result["measured"]) == ["1", "2"] and result["bytes"] == 4 * (8577 + 8642)
+    names = "ours", "all-reduce", "gloo", "gloo all-reduce"
+    assert all(result["measured"]["2"][name] > 0 for name in names)
+
+
+def test_the_projection_for_many_ranks_is_its_formula(script):
+    """64 ranks; 10 ms in one process, 2 of them fixed; 252 messages of 50 us; 8 MB."""
+    row = script("mpi").projection(10, 6, 8e6, 50e-6, 1e9)[1]
+    ring = 12.6 + 15.75
+    assert row == pytest.approx({
+        "ranks": 64, "ring_ms": ring, "weak_ms": 10 + ring, "weak_efficiency": 10 / (10 + ring),
+        "strong_ms": 2 + 8 / 64 + ring, "strong_efficiency": 10 / 64 / (2 + 8 / 64 + ring)})
 
 
 def test_a_file_of_8_gb_is_trained_on_in_flat_memory(main, script, monkeypatch):

@@ -21,7 +21,7 @@ from npgan import cuda
 from npgan.data import minibatches
 from npgan.gan import Record, sample_noise, train, train_simultaneous
 from npgan.optim import steps
-from npgan.runs import checkpoint
+from npgan.runs import checkpoint, mpi
 from npgan.runs.options import cuda_graphs
 
 STATISTICS = Record._fields[1:]
@@ -118,6 +118,9 @@ def fit(players, x, prior, sgd_d, sgd_g, state, *, seed, epochs, iterations=None
 
     The random streams of an epoch depend only on (seed, epoch). So a run that continues from a
     saved state ends in the same bits as a run that never stopped.
+
+    Under MPI (mpi.py) players.m and x are this rank's parts, and every rank calls `fit`. All
+    ranks stop at the same iteration. Raises OSError if their parameters differ.
     Raises FloatingPointError, naming the iteration and the quantity, if a value is not finite.
     """
     per_epoch = iterations_per_epoch(len(x), players.m, k)
@@ -125,13 +128,16 @@ def fit(players, x, prior, sgd_d, sgd_g, state, *, seed, epochs, iterations=None
     if iterations is not None:
         last = min(last, iterations)
     algorithm = (cuda.recorded_updates() if cuda_graphs() else UPDATES)[update]
+    sgd_d, sgd_g = mpi.Averaged(sgd_d), mpi.Averaged(sgd_g)
     state.interrupted = False                                   # an earlier call may have set it
+    mpi.check_equal(f"before iteration {done + 1}", players, seed, players.m, per_epoch, done, last)
 
-    with progress_bar(done, last, quiet) as bar:
+    with progress_bar(done, last, quiet or mpi.rank() > 0) as bar:
         while done < last and not state.interrupted:
             epoch, begun, left = state.epoch + 1, done, min(per_epoch - state.iteration, last - done)
             bar.set_description(f"epoch {epoch}/{epochs}")
-            rng, examples = xp.default_rng(seed, epoch), passes(x, players.m, seed, epoch)
+            rng = xp.default_rng(seed, epoch, mpi.rank()) if mpi.size() > 1 else xp.default_rng(seed, epoch)
+            examples = passes(x, players.m, mpi.stream(seed), epoch)
             k_all, k_left = counted_from(done - state.iteration, k), counted_from(done, k)
             skip(players, examples, prior, rng, state.iteration, k_all, update)
             records = algorithm(players, examples, prior, sgd_d, sgd_g, rng, left, k_left)      # gan.train
@@ -145,14 +151,15 @@ def fit(players, x, prior, sgd_d, sgd_g, state, *, seed, epochs, iterations=None
                     bar.set_postfix_str(f"V {V:.3f}, D(x) {D_x:.3f}, D(G(z)) {D_Gz:.3f}", refresh=False)
                     bar.update(len(group))
                     clock = time.perf_counter()
-                    if signals and done < last:
+                    if mpi.any_rank(signals) and done < last:
                         state.interrupted = True
                         break
                 check_parameters(players, f"iteration {done} (epoch {epoch})")
+                mpi.check_equal(f"iteration {done} (epoch {epoch})", players)
                 if state.iteration == per_epoch:
                     state.end_epoch(per_epoch)
             yield state
-            if signals and not state.interrupted:
+            if mpi.any_rank(signals) and not state.interrupted:
                 # Ctrl-C arrived in the last iteration. Training is complete, but the caller
                 # must not start anything else.
                 raise KeyboardInterrupt
@@ -221,12 +228,13 @@ def silently(records):
 def in_groups(records, signals, seconds=.5):
     """Yield the records in lists: a list each half second, and one at once after a signal.
 
-    Reading a record waits for the GPU, so `fit` reads many records at a time.
+    Reading a record waits for the GPU, so `fit` reads many records at a time. Under MPI all
+    ranks yield at the same iterations.
     """
     group, begun = [], time.perf_counter()
     for record in records:
         group.append(record)
-        if signals or time.perf_counter() - begun > seconds:
+        if mpi.any_rank(signals or time.perf_counter() - begun > seconds):
             yield group
             group, begun = [], time.perf_counter()
     if group:
@@ -243,10 +251,12 @@ QUANTITIES = {"D_x": "discriminator's output", "D_Gz": "generator's output",
 def read(records, begun, where):
     """The statistics of n records as an array (n, 5) on the host.
 
+    Under MPI: their means over the ranks.
     begun: the run's iterations before record.iteration = 0     where: the epoch, for the error
     Raises FloatingPointError, naming the first iteration with a value that is not finite.
     """
     values = xp.asnumpy(xp.stack([xp.stack(record[1:]) for record in records])).astype(float)
+    mpi.mean(values)
     for record, finite in zip(records, np.isfinite(values)):
         if not finite.all():
             wrong = [name for name, good in zip(STATISTICS, finite) if not good]
@@ -268,9 +278,10 @@ def interruptible():
     """A context in which the first Ctrl-C only appends its signal number to a list.
 
     The context gives the list, so its user can complete an iteration and then stop. A request
-    to terminate (SIGTERM) and the end of the terminal (SIGHUP) count as Ctrl-C. A second signal
-    raises KeyboardInterrupt, unless it is SIGHUP. A signal that the process ignores stays
-    ignored. A handler that was not set from Python stays, because Python could not restore it.
+    to terminate (SIGTERM) and the end of the terminal (SIGHUP) count as Ctrl-C, and under MPI
+    SIGUSR1. A second signal raises KeyboardInterrupt, unless it is SIGHUP. A signal that the
+    process ignores stays ignored. A handler that was not set from Python stays, because Python
+    could not restore it.
     """
     signals = []
     if threading.current_thread() is not threading.main_thread():       # other threads set no handlers
@@ -285,7 +296,8 @@ def interruptible():
         signals.append(number)
 
     before = {}
-    for number in filter(None, (signal.SIGINT, signal.SIGTERM, hangup)):
+    user_signal = mpi.USER_SIGNAL if mpi.size() > 1 else None
+    for number in filter(None, (signal.SIGINT, signal.SIGTERM, hangup, user_signal)):
         if signal.getsignal(number) not in (signal.SIG_IGN, None):
             before[number] = signal.signal(number, handle)
     try:

@@ -28,7 +28,7 @@ from npgan import metrics
 from npgan.data import escape
 from npgan.divergences import OBJECTIVES
 from npgan.objectives import GENERATOR_LOSSES
-from npgan.runs import checkpoint, options, plots
+from npgan.runs import checkpoint, mpi, options, plots
 from npgan.runs.checkpoint import count, natural, number, one_of, positive, positive_count, short_text
 from npgan.runs.fit import UPDATES, State, interruptible, iterations_per_epoch
 
@@ -141,6 +141,9 @@ class Run:
     preset      the networks and the optimizer
     images      the data, after `load`
     per_epoch   iterations in an epoch, after `load`
+    m           examples of a minibatch that this process draws: all of them, or under MPI
+                (mpi.py) an equal part
+    share       the slice of images.train that this process trains on, after `load`
     epochs      epochs of the whole run
     show        show(x): the pixels in [0, 1] of images x that are scaled as D sees them
     status      the exit status of the program
@@ -178,6 +181,8 @@ class Run:
         self.preset, self.epochs = presets[self.settings.preset], self.settings.epochs
         self.quiet, self.status, self.saved = args.get("quiet", False), 0, bool(self.about)
         self.missing, self.warned, self.title = set(), False, ""
+        mpi.start()
+        self.m = mpi.part_of_minibatch(self.settings.batch_size)
 
     def __enter__(self):
         return self
@@ -211,7 +216,11 @@ class Run:
         if about and about["backend"] != xp.name():
             print(f"{self.out} was begun on {about['backend']}. {xp.name()} draws other random numbers, so "
                   "the result differs from that of a run on one backend.")
+        if about and about["ranks"] != mpi.size():
+            print(f"{self.out} was last trained in {about['ranks']} process(es). {mpi.size()} draw other "
+                  "random numbers, so the result differs from that of a run with one number of processes.")
         self.per_epoch = iterations_per_epoch(len(self.images.train), settings.batch_size, settings.k)
+        self.share = mpi.share(len(self.images.train))
         if self.state.iteration >= self.per_epoch:
             raise ValueError(f"{self.path}: not a checkpoint of a run, or a damaged one: it is at "
                              f"iteration {self.state.iteration} of an epoch of {self.per_epoch}")
@@ -226,21 +235,24 @@ class Run:
         if settings.average:
             sgd_g.average(settings.average)
         files = (*FILES, self.stage) if self.stage else FILES
-        options.folder(self.folder, old=() if self.about else files)
+        if mpi.rank() == 0:
+            options.folder(self.folder, old=() if self.about else files)
+            os.makedirs(self.file("frames"), exist_ok=True)
+            for folder in self.out, self.file("frames"):    # options.folder does this for self.folder only
+                checkpoint.remove_leftovers(folder)
         if self.about:
             checkpoint.restore(self.path, sgd_g, sgd_d)
         else:
             print(f"G\n{sgd_g.net}\nD\n{sgd_d.net}")
-        os.makedirs(self.file("frames"), exist_ok=True)
-        for folder in self.out, self.file("frames"):        # options.folder does this for self.folder only
-            checkpoint.remove_leftovers(folder)
         objective = settings.objective if settings.objective != "gan" else ""
         parts = self.label, self.model, self.stage, f"preset {settings.preset}", objective
         self.title = ", ".join(part for part in parts if part)
         limit = f", to stop at iteration {settings.iterations}" if settings.iterations else ""
         mean = f" (G averaged over about the last {settings.average} iterations)" if settings.average else ""
-        print(f"{self.title}, {xp.name()} {settings.dtype}: {self.state.epoch} epochs done of {self.epochs} "
-              f"in all, {self.per_epoch} iterations each{limit}. Watch {self.file('samples.png')}{mean}")
+        ranks = f" in {mpi.size()} processes" if mpi.size() > 1 else ""
+        print(f"{self.title}, {xp.name()} {settings.dtype}{ranks}: {self.state.epoch} epochs done of "
+              f"{self.epochs} in all, {self.per_epoch} iterations each{limit}. "
+              f"Watch {self.file('samples.png')}{mean}")
         last = self.epochs * self.per_epoch
         if self.state.iterations(self.per_epoch) >= min(last, settings.iterations or last):
             print("The training is complete. Only the last pictures and scores are made again.")
@@ -252,25 +264,33 @@ class Run:
         The files are best.npz, if this epoch scored highest; checkpoint.npz; samples.png;
         history.csv; and, if the epoch is complete, a frame of the film.
         Raises KeyboardInterrupt, but only after writing, if Ctrl-C stopped the training or
-        arrived while the files were written.
+        arrived while the files were written. Under MPI rank 0 writes, and the others wait.
         """
-        parzen_every = self.settings.parzen_every
         with interruptible() as signals:
-            if not state.iteration and parzen_every and state.epoch % parzen_every == 0:
-                samples = self.generate(self.noise(10_000, 1))
-                state.history[-1]["parzen_ll"] = self.parzen_ll(self.images, samples)
-                self.keep_best(state, state.history[-1]["parzen_ll"])
-            self.write_checkpoint(self.path, state)
-            self.saved, self.where = True, f"at {position(state)}; everything until then is saved"
-            self.show_progress(state)
-        if state.interrupted or signals:
+            if mpi.rank() == 0:
+                self.write(state)
+            mpi.any_rank(False)                         # wait until rank 0 has written
+            stop = mpi.any_rank(state.interrupted or signals)
+        if stop or signals:
             raise KeyboardInterrupt
         self.where = "after the last checkpoint"
+
+    def write(self, state):
+        """Write the files of `save`."""
+        parzen_every = self.settings.parzen_every
+        if not state.iteration and parzen_every and state.epoch % parzen_every == 0:
+            samples = self.generate(self.noise(10_000, 1))
+            state.history[-1]["parzen_ll"] = self.parzen_ll(self.images, samples)
+            self.keep_best(state, state.history[-1]["parzen_ll"])
+        self.write_checkpoint(self.path, state)
+        self.saved, self.where = True, f"at {position(state)}; everything until then is saved"
+        self.show_progress(state)
 
     def write_checkpoint(self, path, state, **entries):
         checkpoint.save(path, self.sgd_g, self.sgd_d, {
             "experiment": self.experiment, "label": self.label, "data": self.checksum,
-            "backend": xp.name(), "config": vars(self.settings), "state": state.saved(), **entries})
+            "backend": xp.name(), "ranks": mpi.size(), "config": vars(self.settings),
+            "state": state.saved(), **entries})
 
     def keep_best(self, state, ll):
         """Write best.npz, unless the file exists with a score at least as high as ll.
@@ -332,8 +352,14 @@ class Run:
         """Write the last pictures and result.json, and print the scores.
 
         The pictures are curves.png, training.gif, figure2.png and interpolation.png. Files that
-        `save` could not write are tried again.
+        `save` could not write are tried again. Under MPI rank 0 does this, and the others wait.
         """
+        if mpi.rank() == 0:
+            self.write_results(state)
+        mpi.any_rank(False)
+
+    def write_results(self, state):
+        """Write the files of `finish`, and print the scores."""
         self.where = "after the training, before the last pictures and scores"
         caption, history = f"{self.title}, {position(state)}", state.history or [state.row(self.per_epoch)]
         self.show_progress(state)
@@ -450,8 +476,10 @@ def read_about(path, experiment):
     if found != experiment:
         raise ValueError(f"--resume: {path} is a checkpoint of {escape(found, 60)}, but this run is "
                          f"{experiment}")
+    about = {"ranks": 1, **about}                       # older checkpoints do not name it
     with checkpoint.reading(path, "a checkpoint of a run"):
-        checkpoint.check(about, {"label": short_text, "data": natural, "backend": short_text})
+        checkpoint.check(about, {"label": short_text, "data": natural, "backend": short_text,
+                                 "ranks": positive_count})
     return about | {name: escape(about[name], 200) for name in ("label", "backend")}       # are printed
 
 

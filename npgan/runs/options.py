@@ -20,7 +20,7 @@ from npgan import backend as xp
 from npgan.data import escape
 from npgan.divergences import OBJECTIVES
 from npgan.objectives import GENERATOR_LOSSES
-from npgan.runs import checkpoint
+from npgan.runs import checkpoint, mpi
 
 # Errors whose cause the user can remove. run_program prints only the message of such an error;
 # every other error prints a traceback.
@@ -131,6 +131,8 @@ def folder(out, make=True, old=()):
     if os.path.exists(out) and not os.path.isdir(out):
         raise FileExistsError(f"--out {out}: this is a file; name a folder")
     if make:
+        if mpi.size() > 1 and not mpi.started():
+            raise ValueError("this program runs in one process: start it without mpiexec")
         locks.clear()
         lock = filelock.FileLock(os.path.join(out, ".lock"), timeout=0)
         try:
@@ -198,6 +200,7 @@ class SafeStream:
         return getattr(self.stream, name)
 
 
+@mpi.one_program()
 def run_program(parser, main, arrays=True):
     """Parse the command line and end the process with the exit status that main(args) returns.
 
