@@ -317,16 +317,6 @@ def test_only_the_first_answer_to_a_message_carries_its_id():
     assert "id" not in page.answers[-1][0]
 
 
-def test_a_finite_theta_whose_samples_are_not_finite_gives_the_same_sentence():
-    page = Page(**SMALL)
-    page.lab.game.G.theta[...] = 1e30
-    stopped = page.send("iterate")
-    while stopped["kind"] == "frame":
-        stopped = page.send("iterate")
-    assert stopped["kind"] == "stopped"
-    assert re.match(r"Iteration \d+: .* not finite\. Press reset", stopped["sentence"])
-
-
 # --- Frames -----------------------------------------------------------------------------------
 
 
