@@ -13,6 +13,8 @@ import sys
 import time
 import tracemalloc
 
+import threadpoolctl
+
 from npgan import backend as xp
 from npgan.runs import options
 
@@ -47,7 +49,7 @@ def pinned(threads):
 
     Yields {library: its number of threads, as the library reports it}.
     """
-    threadpoolctl, torch = need("threadpoolctl"), sys.modules.get("torch")
+    torch = sys.modules.get("torch")
     before = torch and torch.get_num_threads()
     try:
         if torch:

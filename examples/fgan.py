@@ -236,4 +236,4 @@ def picture(path, optima, learned):
 
 
 if __name__ == "__main__":
-    options.run_program(parser(), main)
+    options.run_program(parser(), main, threads=1)

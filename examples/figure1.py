@@ -261,4 +261,4 @@ def frame(fig, line, moments, name, iterations, optimal_value):
 
 
 if __name__ == "__main__":
-    options.run_program(parser(), main)
+    options.run_program(parser(), main, threads=1)

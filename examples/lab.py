@@ -191,4 +191,4 @@ def main(args):
 
 
 if __name__ == "__main__":
-    options.run_program(parser(), main)
+    options.run_program(parser(), main, threads=1)

@@ -249,4 +249,4 @@ def picture(out, rows):
 
 
 if __name__ == "__main__":
-    options.run_program(parser(), main)
+    options.run_program(parser(), main, threads=1)

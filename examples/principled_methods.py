@@ -346,4 +346,4 @@ def finish(out, name, curves, sigma, result):
 
 
 if __name__ == "__main__":
-    options.run_program(parser(), main)
+    options.run_program(parser(), main, threads=1)

@@ -132,4 +132,4 @@ def criterion_and_gradients(theta):
 
 
 if __name__ == "__main__":
-    options.run_program(parser(), main)
+    options.run_program(parser(), main, threads=1)

@@ -170,4 +170,4 @@ def frame(fig, plane, data, x, moment):
 
 
 if __name__ == "__main__":
-    options.run_program(parser(), main)
+    options.run_program(parser(), main, threads=1)

@@ -332,4 +332,4 @@ def picture(path, pair, trainings, data):
 
 
 if __name__ == "__main__":
-    options.run_program(parser(), main)
+    options.run_program(parser(), main, threads=1)

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import threadpoolctl
 
 from npgan import backend, cuda, gan, kernels, layers
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
-EXTRA = ["sklearn", "sklearn.neighbors", "threadpoolctl", "torch"]
-PACKAGES = {"torch": "PyTorch", "sklearn": "scikit-learn", "threadpoolctl": "threadpoolctl"}
+EXTRA = ["sklearn", "sklearn.neighbors", "torch"]
+PACKAGES = {"torch": "PyTorch", "sklearn": "scikit-learn"}
 RACES = ["conv", "mpi", "parzen", "step", "toy"]               # these need the extra
 NUMBERS = {"ours_ms", "torch_eager_ms", "floor_ms", "floor_of_torch_ms", "ratio_eager", "ratio_floor"}
 
@@ -77,11 +78,10 @@ def test_the_summary_is_medians_and_quartiles(script):
 
 
 def test_threads_are_pinned_within_and_given_back(script):
-    pools = needs("threadpoolctl")
     torch = needs("torch")
 
     def counts():
-        return [torch.get_num_threads(), *(pool["num_threads"] for pool in pools.threadpool_info())]
+        return [torch.get_num_threads(), *(pool["num_threads"] for pool in threadpoolctl.threadpool_info())]
 
     torch.set_num_threads(2)
     before = counts()
@@ -92,7 +92,6 @@ def test_threads_are_pinned_within_and_given_back(script):
 
 def test_a_race_on_toy_data_reports_its_numbers_and_the_two_gradients_agree(main, script, monkeypatch):
     torch = needs("torch")
-    needs("threadpoolctl")
     monkeypatch.setattr(script("race"), "SETTLE", 10)
     result = main("step", "--preset", "toy", "--k", 2, "--rounds", 2, "--no-compile")
     assert NUMBERS <= result.keys() and result["m"] == 64 and result["k"] == 2
@@ -146,7 +145,6 @@ def test_gradients_that_differ_are_no_race(script, monkeypatch):
 
 def test_step_compares_the_gradients_before_it_races(script, monkeypatch):
     needs("torch")
-    needs("threadpoolctl")
     step = script("step")
     monkeypatch.setattr(step, "agree", lambda *args: float("nan"))
     with pytest.raises(ValueError, match="^the gradients of npgan and PyTorch differ by nan, so a race"):
@@ -205,7 +203,6 @@ def test_the_floor_of_torch_is_the_same_products(script):
 
 def test_convolutions_race_and_agree(main, script, monkeypatch):
     needs("torch")
-    needs("threadpoolctl")
     monkeypatch.setattr(script("race"), "SETTLE", 1)
     result = main("conv", "--batch-size", 1, "--rounds", 2)
     assert len(result["layers"]) == 7 and max(row["difference"] for row in result["layers"]) < 1e-5
@@ -214,7 +211,6 @@ def test_convolutions_race_and_agree(main, script, monkeypatch):
 
 def test_parzen_races_and_agrees_with_scikit_learn(main, script, monkeypatch):
     needs("sklearn")
-    needs("threadpoolctl")
     monkeypatch.setattr(script("race"), "SETTLE", 1)
     parzen = script("parzen")
     rng = np.random.default_rng(0)
@@ -228,7 +224,6 @@ def test_parzen_races_and_agrees_with_scikit_learn(main, script, monkeypatch):
 
 def test_ranks_race_beside_gloo(main):
     needs("torch")
-    needs("threadpoolctl")
     if not importlib.util.find_spec("mpi4py"):
         pytest.skip("mpi4py is not installed")
     result = main("mpi", "--preset", "toy", "--rounds", 2, "--calls", 1)
@@ -253,7 +248,6 @@ def test_a_file_of_8_gb_is_trained_on_in_flat_memory(main, script, monkeypatch):
 
 
 def test_growth_is_drawn_and_reported(main, script, monkeypatch, tmp_path):
-    needs("threadpoolctl")
     monkeypatch.setattr(script("race"), "SETTLE", 1)
     monkeypatch.setattr(script("memory"), "SIZES", {"m": [2, 4], "width": [10, 20]})
     result = main("memory", "growth", "--rounds", 2, "--plot", tmp_path / "growth.png")

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import filelock
 import numpy as np
 import pytest
+import threadpoolctl
 
 from npgan import backend, gan
 from npgan.data import minibatches
@@ -296,16 +297,31 @@ class Full(io.StringIO):
     flush = close = lambda self: self.write("")
 
 
-def run_program(monkeypatch, main, out, err, *args):
+def run_program(monkeypatch, main, out, err, *args, **options_of_program):
     """The status of a program whose streams are these."""
     for name, value in (("stdout", out), ("stderr", err), ("argv", ["it.py", *args])):
         monkeypatch.setattr(sys, name, value)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     with pytest.raises(SystemExit) as end:
-        options.run_program(options.parser(""), main)
+        options.run_program(options.parser(""), main, **options_of_program)
     for number, handler in handlers.items():
         signal.signal(number, handler)
     return end.value.code
+
+
+def test_a_program_may_limit_the_threads_of_matrix_products(monkeypatch):
+    def threads():
+        return [pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+
+    def main(args):
+        seen.append(threads())
+        return 0
+    seen, streams = [], (io.StringIO(), io.StringIO())
+    with threadpoolctl.threadpool_limits(2, "blas"):
+        before = threads()
+        assert run_program(monkeypatch, main, *streams) == 0
+        assert run_program(monkeypatch, main, *streams, threads=1) == 0
+        assert seen == [before, [1] * len(before)] and threads() == before
 
 
 @pytest.mark.parametrize("stream", [Full, lambda: None, lambda: open(os.devnull)])

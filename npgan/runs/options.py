@@ -15,6 +15,7 @@ import signal
 import sys
 
 import filelock
+import threadpoolctl
 
 from npgan import backend as xp
 from npgan.data import escape
@@ -201,12 +202,14 @@ class SafeStream:
 
 
 @mpi.one_program()
-def run_program(parser, main, arrays=True):
+def run_program(parser, main, arrays=True, threads=None):
     """Parse the command line and end the process with the exit status that main(args) returns.
 
     If main raises one of USER_ERRORS, its message goes to stderr and the status is 2. After
     Ctrl-C, a request to terminate or the end of the terminal, the status is 130.
     arrays: whether the program computes with the backend
+    threads: the threads of a matrix product on a CPU; None: as many as the library chooses. A
+        small product is slower in several threads, because they wait for each other
     """
     sys.stdout, sys.stderr = SafeStream(sys.stdout), SafeStream(sys.stderr)
     program = os.path.basename(sys.argv[0])
@@ -221,7 +224,8 @@ def run_program(parser, main, arrays=True):
         if arrays:                      # refuse a bad environment variable before anything is written
             xp.active()
             cuda_graphs()
-        sys.exit(main(args))
+        with threadpoolctl.threadpool_limits(threads, "blas"):
+            sys.exit(main(args))
     except USER_ERRORS as e:
         message = "\n".join(escape(line, 2000) for line in str(e).split("\n"))     # it may name any path
         print(f"{program}: {message}", file=sys.stderr)
