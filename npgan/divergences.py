@@ -125,8 +125,9 @@ HELLINGER = Objective("hellinger",
 
 
 def jeffrey_star(t):
-    """f*(t) = w + 1/w + t - 2 = 1/w - log w - 1, with w = W(e^(1 - t)), for which w + log w = 1
-    - t
+    """f*(t) = w + 1/w + t - 2 = 1/w - log w - 1
+
+    Here w = W(e^(1 - t)), so w + log w = 1 - t.
     """
     v = log_lambert(1 - t)
     return xp.expm1(-v) - v

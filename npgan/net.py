@@ -2,9 +2,8 @@
 write.
 
 Read layers.py first. One step can need several passes through D: over real and generated
-examples, and over a penalty's points. So a network
-keeps no activations: each pass writes into a tape that the caller made, and every array on it
-can be printed.
+examples, and over a penalty's points. So a network keeps no activations: each pass writes into
+a tape that the caller made, and every array on it can be printed.
 
 Study page: docs/study/backpropagation.html
 """

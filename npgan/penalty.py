@@ -10,8 +10,9 @@ Give a penalty to `gan.Players`, which prepares it and calls it in D's step. By 
                                       the generated examples; leaves P in penalty.P
 
 D's backward pass, from da/da = 1, gives grad_x a. The gradient of P comes from
-Net.double_backward with u_i = dP/d(grad_x a(x_i)). That takes two passes more, or one if D is
-piecewise linear. Only D has the penalty: the points x_i are constants for G.
+Net.double_backward with u_i = -dP/d(grad_x a(x_i)); the sign is minus because D ascends V - P.
+That takes two passes more, or one if D is piecewise linear. Only D has the penalty: the points
+x_i are constants for G.
 
 Study page: docs/study/divergences.html
 """
