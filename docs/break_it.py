@@ -247,8 +247,8 @@ class Fault(NamedTuple):
 FAULTS = {
     "overwritten": Fault(
         "The second pass overwrites the first", "net.py",
-        "return Tape(buffers(), buffers() if backward else [], extra)",
-        "return Tape(x := buffers(), x, extra)", overwritten),
+        "return Tape(x, buffers() if backward else [], extra)",
+        "return Tape(x, x, extra)", overwritten),
     "stale-d": Fault(
         "G's gradient through the old D", "gan.py",
         "generator_gradient(players, z)",

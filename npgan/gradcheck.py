@@ -21,7 +21,7 @@ import sys
 import numpy as np
 
 from npgan import backend as xp
-from npgan import conv, divergences, gan, layers, objectives
+from npgan import conv, divergences, gan, layers, objectives, pyramid
 from npgan.net import Net
 from npgan.penalty import R1, GradientPenalty
 
@@ -231,7 +231,8 @@ def rows():
              (conv.Conv2d, ((2, 4, 5), 3, 2, 1, 0, False), (2, 4, 5)),
              (conv.ConvTranspose2d, ((3, 2, 3), 2, 3, 2, 1), (3, 2, 3)),
              (conv.ConvTranspose2d, ((3, 2, 2), 2, 2, 3, 0, False), (3, 2, 2)),
-             (conv.MaxPool, (3, 2), (2, 4, 6)), (conv.Reshape, ((2, 3),), (3, 2))]
+             (conv.MaxPool, (3, 2), (2, 4, 6)), (conv.Reshape, ((2, 3),), (3, 2)),
+             (pyramid.ClassPlane, ((3, 2, 2), 3), (3, 2, 2))]
     for kind, args, inputs in cases:
         for m in (1, 5):
             yield from check_layer(kind(*args), inputs, m)

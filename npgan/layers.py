@@ -86,6 +86,7 @@ class Layer:
     initial = {}                     # name -> initialiser
     inputs = None                    # the shape of one example, if the layer fixes it
     curved = False                   # True if f'' is nonzero somewhere; then curvature(y) returns f''
+    reads_input = False              # True if `extra` is the network's input (pyramid.py)
 
     def __init__(self, *args):
         self.args = args             # the constructor's arguments, which a checkpoint stores

@@ -81,8 +81,10 @@ class Net:
         """
         def buffers():
             return [xp.empty((m, *shape), self.dtype) for shape in self.shapes]
-        extra = [layer.extra(m, shape, self.dtype) for layer, shape in zip(self.layers, self.shapes)]
-        return Tape(buffers(), buffers() if backward else [], extra)
+        x = buffers()
+        extra = [(x[0],) if layer.reads_input else layer.extra(m, shape, self.dtype)
+                 for layer, shape in zip(self.layers, self.shapes)]
+        return Tape(x, buffers() if backward else [], extra)
 
     def draw(self, tape, rng):
         """Draw what is random in a pass: dropout's masks, the noise of Noise layers."""

@@ -8,7 +8,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "npgan"
 # Each module may import those before it in this list.
 LAYOUT = ["backend", "kernels", "objectives", "layers", "net", "optim", "priors", "gan",
-          "data", "divergences", "theory", "penalty", "conv", "metrics", "gradcheck", "cuda", "runs"]
+          "data", "divergences", "theory", "penalty", "conv", "pyramid", "metrics", "gradcheck", "cuda",
+          "runs"]
 
 MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"]
 each_module = pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))

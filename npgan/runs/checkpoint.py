@@ -22,7 +22,7 @@ import zipfile
 import numpy as np
 
 from npgan import backend as xp
-from npgan import conv
+from npgan import conv, pyramid
 from npgan import layers as layer_types
 from npgan.data import escape
 from npgan.net import Net, size
@@ -30,8 +30,9 @@ from npgan.net import Net, size
 FORMAT = "npgan checkpoint 1"
 MEMBERS, DEPTH = 10_000, 1000       # limits: the arrays of a file, and the layers of a network
 LARGEST = 1 << 24                   # limit: the numbers in a layer's output for one example
-LAYERS = {name: kind for name, kind in (vars(layer_types) | vars(conv)).items()
-          if isinstance(kind, type) and name not in ("Layer", "Affine", "Elementwise")}
+LAYERS = {name: kind for name, kind in (vars(layer_types) | vars(conv) | vars(pyramid)).items()
+          if isinstance(kind, type) and issubclass(kind, layer_types.Layer)
+          and name not in ("Layer", "Affine", "Elementwise")}
 
 
 # --- Files that are replaced as a whole -------------------------------------------------------
