@@ -116,6 +116,10 @@ def main(args):
     return run.status
 
 
+DATA = ('"auto" (default): the binary batches from NPGAN_DATA or the cache, else a download; '
+        "or the path of a directory with some of the batches, or of the archive")           # help of --data
+
+
 def load(data):
     """The images, and their label, which names them in all output."""
     images = cifar10.load(None if by_name(data, "auto") else data, partial=True)
@@ -133,10 +137,7 @@ def normalise(x):
 
 
 def parser(model="fully-connected"):
-    p = images.parser(
-        __doc__, "cifar10", PRESETS[model], model=model,
-        data='"auto" (default): the binary batches from NPGAN_DATA or the cache, else a download; '
-             "or the path of a directory with some of the batches, or of the archive")
+    p = images.parser(__doc__, "cifar10", PRESETS[model], data=DATA, model=model)
     p.add_argument("--model", choices=PRESETS, default=model, help="the networks (default fully-connected)")
     return p
 

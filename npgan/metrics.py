@@ -75,11 +75,11 @@ def parzen(samples, valid, test, sigmas=SIGMAS):
     return Parzen(float(ll.mean()), float(ll.std()) / math.sqrt(len(test)), sigma, at_edge, len(samples))
 
 
-def anchors(train, valid, test, n=10_000, iterations=1, seed=0):
+def anchors(train, valid, test, n=10_000, iterations=1, seed=0, sigmas=SIGMAS):
     """The Parzen estimates of n random training images, and of k-means centres of all images.
 
-    train (N, d); valid and test as in parzen. There are n k-means centres, but at most N / 2,
-    because N centres would be the images themselves.
+    train (N, d); valid, test and sigmas as in parzen. There are n k-means centres, but at most
+    N / 2, because N centres would be the images themselves.
 
     The centres score higher than real images, although they are no model of the data: they are
     blurred. So compare every score with these two (Theis et al. 2016). On MNIST the centres
@@ -92,7 +92,7 @@ def anchors(train, valid, test, n=10_000, iterations=1, seed=0):
         raise ValueError(f"n: expected 1 to {len(train)}, as many as train has rows, got {n}")
     real = kmeans(train, n, 0, seed)                    # 0 iterations: n random images
     centres = kmeans(train, min(n, len(train) // 2), iterations, seed)
-    return Anchors(parzen(real, valid, test), parzen(centres, valid, test))
+    return Anchors(parzen(real, valid, test, sigmas), parzen(centres, valid, test, sigmas))
 
 
 def log_likelihoods(x, centres, sigmas, chunk=None):

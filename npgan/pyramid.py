@@ -33,13 +33,14 @@ def up(x):
 def _double(x):
     """Twice as many pixels along the last axis.
 
-    Two new pixels lie in each old one, a quarter of its length from its centre. So a new pixel
-    has 3/4 of this old pixel, and 1/4 of the neighbour on its side. The edges are continued.
+    Each old pixel holds two new pixels. A new pixel is 3/4 of this old pixel and 1/4 of the old
+    neighbour on its side. At the edges the old pixel is its own neighbour.
     """
-    padded = xp.concatenate([x[..., :1], x, x[..., -1:]], axis=-1)
-    y = xp.empty((*x.shape[:-1], 2 * x.shape[-1]), x.dtype)
-    y[..., ::2] = .75 * x + .25 * padded[..., :-2]
-    y[..., 1::2] = .75 * x + .25 * padded[..., 2:]
+    y = .75 * x.repeat(2, axis=-1)
+    y[..., 2::2] += .25 * x[..., :-1]
+    y[..., 1:-1:2] += .25 * x[..., 1:]
+    y[..., 0] += .25 * x[..., 0]
+    y[..., -1] += .25 * x[..., -1]
     return y
 
 
@@ -92,8 +93,8 @@ class Conditions:
 class AddCondition(Layer):
     """y = [l + x, class]: the last layer of a generator whose input is [z, l, class].
 
-    The details x (m, n, ...) are what the layers before this one make of that input. l has
-    `added` channels: n, or 0 for a level without l. The class has `appended` channels, for D.
+    x (m, n, ...) are the details, which the layers before this one make of that input. l has
+    `added` channels: either n, or 0 for a level without l. The class has `appended` channels.
     The input counts as a constant here. So dx[0] of the whole network, the gradient with
     respect to its input, does not contain the path from l to y. Training does not need it.
     """

@@ -446,10 +446,10 @@ class Run:
 
     def draw_interpolation(self, caption):
         """Write G(z) for z along 8 straight lines in z space, as in the paper's Figure 3."""
-        ends = self.noise(16, 3).reshape(8, 2, 1, -1)
-        steps = np.linspace(0, 1, 12, dtype=self.settings.dtype)[:, None]
-        z = (1 - steps) * ends[:, 0] + steps * ends[:, 1]                           # (8, 12, n)
-        self.sheet("interpolation.png", self.generate(z.reshape(96, -1)), 12,
+        ends = self.noise(16, 3)
+        steps = np.linspace(0, 1, 12, dtype=self.settings.dtype).reshape(12, *[1] * (ends.ndim - 1))
+        z = np.concatenate([(1 - steps) * a + steps * b for a, b in zip(ends[::2], ends[1::2])])
+        self.sheet("interpolation.png", self.generate(z), 12,
                    f"{caption}: along straight lines between two points of z space")
 
     def result(self, state):
@@ -532,13 +532,14 @@ def parzen_ll(images, samples):
     return metrics.parzen(samples, images.valid, images.test).ll
 
 
-def parzen_scores(images, samples):
+def parzen_scores(images, samples, sigmas=metrics.SIGMAS):
     """Entries of result.json, and a sentence: Parzen log-likelihoods of the test set.
 
     The two anchors beside that of the samples are explained in metrics.py.
     """
-    ours = metrics.parzen(samples, images.valid, images.test)
-    anchors = metrics.anchors(images.train, images.valid, images.test, n=min(10_000, len(images.train)))
+    ours = metrics.parzen(samples, images.valid, images.test, sigmas)
+    n = min(10_000, len(images.train))
+    anchors = metrics.anchors(images.train, images.valid, images.test, n, sigmas=sigmas)
     real, kmeans = anchors.real, anchors.kmeans
     entries = {"parzen_ll": ours.ll, "parzen_se": ours.se, "parzen_sigma": ours.sigma,
                "parzen_sigma_at_edge": ours.at_edge, "parzen_samples": ours.samples,

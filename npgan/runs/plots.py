@@ -44,9 +44,9 @@ def sheet(path, images, shape, columns, caption, marked=()):
     """Write a PNG with images in rows below a caption.
 
     images, shape: as in `grid`     marked: the numbers of the columns that get a yellow frame
-    An image of at most 48 pixels in width is drawn at twice its size.
+    An image of 33 to 48 pixels in width is drawn at twice its size, a smaller one at about 64.
     """
-    zoom = 2 if shape[-1] <= 48 else 1
+    zoom = max(2, 64 // shape[-1]) if shape[-1] <= 48 else 1
     picture = Image.fromarray(grid(images, shape, columns)).convert("RGB")
     picture = picture.resize((picture.width * zoom, picture.height * zoom), Image.Resampling.NEAREST)
     draw, width = ImageDraw.Draw(picture), (shape[-1] + GAP) * zoom
