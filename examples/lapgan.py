@@ -11,6 +11,9 @@ Three processes can train the levels at the same time: start one with each --lev
 --out. Afterwards --resume without --level makes the four files in DIR.
 """
 
+if __name__ == "__main__":      # Ctrl-C during the imports: a sentence instead of a traceback
+    import ctrl_c  # noqa: F401
+
 import argparse
 import json
 import math

@@ -6,7 +6,7 @@
 
 // All modules that lab.py imports, directly or not. tests/test_lab.py compares the list with the imports.
 const SOURCES = ["__init__", "backend", "conv", "data/__init__", "data/toy", "divergences", "gan", "kernels",
-                 "layers", "metrics", "net", "objectives", "optim", "penalty", "priors", "runs/__init__",
+                 "layers", "metrics", "net", "objectives", "optim", "penalty", "priors", "pyramid", "runs/__init__",
                  "runs/checkpoint", "theory"];
 
 let lab;                                    // lab.py's Lab, once Python is ready
