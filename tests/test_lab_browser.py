@@ -146,7 +146,7 @@ def test_the_page_loads_and_a_link_restores_the_settings(page):
 
 def test_the_address_follows_the_settings_and_the_settings_follow_the_address(page):
     create(page, data="moons", k=3)
-    assert page.evaluate("location.hash") == "#data=moons&k=3"
+    page.wait_for_function("location.hash === '#data=moons&k=3'")
     page.evaluate("location.hash = '#data=drawn&points=00009999&update=simultaneous'")
     page.wait_for_function("lab.state.settings.data === 'drawn'")
     assert page.evaluate("lab.state.settings.points") == [[-1, -1], [1, 1]]
@@ -181,6 +181,29 @@ def test_space_runs_and_pauses_and_v_moves(page):
     page.wait_for_function("n => lab.state.view?.iterations === n + 1", arg=before)
     page.keyboard.press("r")
     page.wait_for_function("lab.state.view?.iterations === 0")
+    page.wait_for_function("document.querySelector('#numbers').innerText.startsWith('iteration\\n0\\nV\\n–')")
+
+
+def test_a_key_that_is_held_down_acts_once(page, posted):
+    page.focus("#plots")
+    page.keyboard.down("n")
+    page.keyboard.down("n")         # the browser marks it as a repetition
+    page.keyboard.up("n")
+    assert posted() == [{"kind": "iterate", "n": 1}]
+
+
+def test_a_change_that_waits_does_not_reach_networks_that_are_created_later(page):
+    answers = page.evaluate("""async () => {
+      const changes = [lab.set({k: 2}), lab.set({k: 3})];
+      await Promise.all(changes);
+      const after = lab.state.settings.k;
+      lab.set({k: 4});
+      lab.set({k: 5});
+      await lab.create({});
+      await lab.set({});
+      return [after, lab.state.settings.k];
+    }""")
+    assert answers == [3, 1]
 
 
 def test_200_iterations_in_the_browser_give_the_native_theta(page):
@@ -198,7 +221,7 @@ def test_200_iterations_in_the_browser_give_the_native_theta(page):
 
 
 def test_every_control_changes_its_setting(page):
-    """Choices take the next value, switches and sliders move by one key."""
+    """Choices take the next value, and sliders move by one key."""
     create(page)
     for setting in page.evaluate("lab.state.schema"):
         name, kind = setting["name"], setting["type"]
@@ -223,7 +246,7 @@ def test_every_control_changes_its_setting(page):
         assert after == value if value is not None else setting["low"] <= after <= setting["high"]
         assert page.evaluate("name => lab.state.created.settings[name]", name) == after
         assert setting["help"] in page.text_content(f"#help-{name}")
-        create(page)
+        page.evaluate("settings => lab.set(settings)", {name: before})
 
 
 def test_settings_without_effect_are_hidden(page):
@@ -246,19 +269,20 @@ def test_the_drawn_distribution_is_learned(page):
     page.wait_for_function("lab.state.settings.points.length > 10 && lab.state.settings.points.length < 100")
     points = np.array(page.evaluate("lab.state.settings.points"))
     assert np.ptp(points[:, 1]) < .05 and np.ptp(points[:, 0]) > .8 and .3 < points[0, 1] < .8
-    assert page.evaluate("location.hash").startswith("#data=drawn&points=")
+    page.wait_for_function("location.hash.startsWith('#data=drawn&points=')")
 
     def distance():
         samples = array(page, "samples").reshape(-1, 2)
         return np.linalg.norm(samples[:, None] - points, axis=2).min(axis=1).mean()
 
     first = distance()
-    ask(page, kind="iterate", n=500)
+    ask(page, kind="iterate", n=300)
     assert distance() < .15 and distance() < first / 2
 
 
 def test_the_keyboard_draws_too(page):
     page.click("#clear")
+    page.evaluate("lab.set({k: 2})")                    # keeps the pad empty
     page.focus("#pad")
     for key in ("Enter", "ArrowLeft", "ArrowLeft", "Enter"):
         page.keyboard.press(key)
@@ -329,21 +353,127 @@ def test_stepping_marks_the_sentence_of_algorithm_1(page):
 # --- Guided experiments -----------------------------------------------------------------------
 
 
-def begin(page, experiment, iterations):
-    """Start an experiment's first step. Then train without pictures to this iteration."""
-    page.click(f"#experiments button:has-text('{experiment}')")
-    page.wait_for_function("title => lab.state.at.experiment.title.includes(title) && lab.state.at.done",
-                           arg=experiment)
+@pytest.fixture(scope="module")
+def experiments(page):
+    """{title of an experiment: {title of a step: its actions}}, as guide.js has them."""
+    guide = page.evaluate("import('./guide.js').then(guide => guide.EXPERIMENTS)")
+    return {e["title"]: {step["title"]: step["actions"] for step in e["steps"]} for e in guide}
+
+
+@pytest.fixture
+def posted(page):
+    """A function: the messages that the page has posted since its last call, without "pause".
+
+    In this test each "iterate" trains one iteration only.
+    """
+    page.evaluate("""() => {
+      const post = lab.engine.post.bind(lab.engine);
+      lab.posted = [];
+      lab.engine.post = message => {
+        lab.posted.push(message);
+        post(message.kind === "iterate" ? {...message, n: 1} : message);
+      };
+    }""")
+
+    def messages():
+        found = page.evaluate("lab.posted.splice(0).map(({id, ...message}) => message)")
+        return [message for message in found if message != {"kind": "run", "on": False}]
+
+    yield messages
+    page.evaluate("delete lab.engine.post")
     pause(page)
-    iterate_to(page, iterations)
 
 
-def go_on(page, i, step, iterations=0):
-    """Click on step i of the same experiment, which has this title. Then train as `begin`."""
-    page.click(f"#steps button:text-is('{step}')")
+def message(action):
+    """The message that does an action of guide.js in the page."""
+    if "create" in action or "set" in action:
+        (kind, settings), = action.items()
+        return {"kind": kind, "settings": settings}
+    if "move" in action:
+        return {"kind": "move", "by": action["move"]}
+    if "iterate" in action:
+        return {"kind": "iterate", "n": action["iterate"]}
+    return {"kind": "run", "on": True, "per_frame": action.get("per_frame")}
+
+
+def click_experiment(page, title):
+    page.click(f"#experiments button:text-is('{title}')")
+
+
+def click_step(page, title):
+    page.click(f"#steps button:text-is('{title}')")
+
+
+def wait_for_step(page, i):
     page.wait_for_function("i => lab.state.at.i === i && lab.state.at.done", arg=i)
-    pause(page)
-    iterate_to(page, iterations)
+
+
+def test_every_step_of_every_experiment_does_its_actions(page, experiments, posted):
+    for title, steps in experiments.items():
+        click_experiment(page, title)
+        for i, (step, actions) in enumerate(steps.items()):
+            if i > 0:
+                click_step(page, step)
+            wait_for_step(page, i)
+            assert posted() == [message(action) for action in actions]
+            assert page.inner_text("#steps button[aria-pressed=true]") == step
+            assert len(page.inner_text("#watch")) > 40
+
+
+@pytest.mark.parametrize("break_off", ["another step", "reset"])
+def test_a_step_that_did_not_end_is_done_again_before_the_next_one(page, experiments, posted, break_off):
+    a, b, *_ = experiments["Figure 1 of the paper"].values()
+    if break_off == "reset":
+        click_experiment(page, "Figure 1 of the paper")
+        wait_for_step(page, 0)
+        page.click("#reset")
+        assert page.inner_text("#watch") == "" and page.locator("#steps [aria-pressed=true]").count() == 0
+        posted()
+        click_step(page, "(b) D alone")
+        already = []
+    else:
+        page.evaluate("""() => {
+          document.querySelector("#experiments button").click();
+          document.querySelectorAll("#steps button")[1].click();
+        }""")
+        already = a[:1]
+    wait_for_step(page, 1)
+    assert posted() == [message(action) for action in [*already, *a, *b]]
+
+
+class Native:
+    """The steps of an experiment, done by lab.py on this machine, which is faster."""
+
+    def __init__(self):
+        self.answers, self.messages = [], []
+        self.lab = native_lab().Lab(lambda text, frame: self.answers.append(
+            (json.loads(text), None if frame is None else frame.copy())))
+
+    def follow(self, actions, iterations=None):
+        """Do the actions of a step. Its last one, "run", trains so many iterations instead.
+
+        Returns {name: values} after every 15 of these iterations.
+        """
+        *first, last = actions
+        for action in first:
+            self.send(message(action))
+        looks = []
+        for _ in range(0, iterations or last["run"], 15):
+            self.send({"kind": "iterate", "n": 15})
+            looks.append(self.look())
+        return {name: np.array([look[name] for look in looks]) for name in looks[0]}
+
+    def send(self, message):
+        self.answers.clear()
+        self.lab.receive(json.dumps(message))
+        answer = self.answers[0][0]
+        assert answer["kind"] in ("created", "frame")
+        if answer["kind"] == "created":
+            self.layout = answer["layout"]
+
+    def look(self):
+        ends = np.cumsum([math.prod(shape) for _, shape in self.layout])
+        return dict(zip((name for name, _ in self.layout), np.split(self.answers[-1][1], ends[:-1])))
 
 
 def away_from_optimum(page):
@@ -353,69 +483,58 @@ def away_from_optimum(page):
 
 
 def test_figure_1_D_alone_comes_to_the_optimal_D_and_then_G_follows_it(page):
-    begin(page, "Figure 1", 153)
+    click_experiment(page, "Figure 1 of the paper")
+    wait_for_step(page, 0)
     a, jsd = away_from_optimum(page), number(page, "JSD")
     assert jsd > .08
-    go_on(page, 1, "(b) D alone", 353)
+    click_step(page, "(b) D alone")
+    wait_for_step(page, 1)
+    pause(page)
+    iterate_to(page, 253)
     assert away_from_optimum(page) < a / 2 and number(page, "JSD") == jsd
-    page.click("#steps button:text-is('(c) G alone')")
-    page.wait_for_function("lab.state.at.i === 2 && lab.state.at.done && !lab.state.running")
+    click_step(page, "(c) G alone")
+    wait_for_step(page, 2)
+    page.wait_for_function("!lab.state.running")
     assert number(page, "JSD") < .8 * jsd
 
 
-def test_mode_collapse_without_a_penalty_and_what_r1_does(page):
-    def covered(begin, end):
-        seen = []
-        for i in range(begin, end + 1, 20):
-            iterate_to(page, i)
-            seen.append(number(page, "covered"))
-        return np.mean(seen)
-
-    begin(page, "Mode collapse", 300)
-    assert covered(320, 500) < 3
-    go_on(page, 1, "Switch R1 on", 1300)
-    assert covered(1320, 1400) > 5
+def test_mode_collapse_without_a_penalty_and_what_r1_does(experiments):
+    steps, native = experiments["Mode collapse"], Native()
+    assert native.follow(steps["Minimax, no penalty"], 500)["covered"][20:].mean() < 3
+    assert native.follow(steps["Switch R1 on"])["covered"][-10:].mean() > 5
+    assert Native().follow(steps["R1 from the start"])["covered"][-10:].mean() > 5
 
 
-def test_the_minimax_gradient_vanishes_and_the_other_does_not(page):
-    begin(page, "Vanishing gradients", 60)
-    minimax, D_Gz = number(page, "norm_g"), number(page, "D_Gz")
-    go_on(page, 1, "Non-saturating loss")
-    assert D_Gz < .05 and minimax < 1 and page.evaluate(
-        "Math.max(...lab.state.history.rows.map(row => row.norm_g).filter(Number.isFinite))") > 20 * minimax
-    iterate_to(page, 180)
-    assert abs(array(page, "samples").mean()) < 1
+def test_the_minimax_gradient_vanishes_and_the_other_does_not(experiments):
+    steps = experiments["Vanishing gradients"]
+    minimax = Native().follow(steps["Minimax loss"], 30)
+    other = Native().follow(steps["Non-saturating loss"], 150)
+    assert minimax["D_Gz"].max() < .05 and minimax["norm_g"].max() < 1
+    assert other["norm_g"][0] > 100 * minimax["norm_g"][0]
+    assert abs(other["samples"][-1].mean()) < 1
 
 
-def test_training_circles_without_a_penalty_and_rests_with_r1(page):
-    def swing(begin, end):
-        means = []
-        for i in range(begin, end + 1, 15):
-            iterate_to(page, i)
-            means.append(array(page, "samples").mean())
-        return np.ptp(means)
-
-    begin(page, "Circling", 60)
-    assert swing(60, 300) > 1
-    go_on(page, 1, "Switch R1 on", 550)
-    assert swing(550, 700) < .5
+def test_training_circles_without_a_penalty_and_rests_with_r1(experiments):
+    steps, native = experiments["Circling"], Native()
+    assert np.ptp(native.follow(steps["No penalty"], 300)["samples"][4:].mean(axis=1)) > 1
+    assert np.ptp(native.follow(steps["Switch R1 on"], 400)["samples"][-10:].mean(axis=1)) < .5
 
 
-def test_kl_covers_both_modes_and_the_reverse_kl_takes_one(page):
-    begin(page, "What a divergence prefers", 300)
-    samples = array(page, "samples")
-    assert samples.std() > 1.6 and abs(samples.mean()) < .8
-    go_on(page, 1, "KL(p_g, p_data)", 300)
-    samples = array(page, "samples")
+def test_kl_covers_both_modes_and_the_reverse_kl_takes_one(experiments):
+    steps = experiments["What a divergence prefers"]
+    for title in "KL(p_data, p_g)", "Jensen-Shannon":
+        samples = Native().follow(steps[title], 300)["samples"][-1]
+        assert samples.std() > 1.6 and abs(samples.mean()) < .8
+    samples = Native().follow(steps["KL(p_g, p_data)"], 300)["samples"][-1]
     assert samples.std() < .8 and abs(samples.mean() - 2) < .4
 
 
-def test_a_clipped_critic_gives_a_small_gradient_and_the_penalty_a_useful_one(page):
-    begin(page, "Wasserstein", 150)
-    clipped, jsd = number(page, "norm_g"), number(page, "JSD")
-    go_on(page, 1, "Gradient penalty", 150)
-    assert clipped < .05 and number(page, "norm_g") > 10 * clipped
-    assert jsd > .5 and number(page, "JSD") < .3
+def test_a_clipped_critic_gives_a_small_gradient_and_the_penalty_a_useful_one(experiments):
+    steps = experiments["Wasserstein: clipping or penalty"]
+    clipped = Native().follow(steps["Clipping, c = 0.03"], 150)
+    penalty = Native().follow(steps["Gradient penalty"], 150)
+    assert clipped["norm_g"].max() < .01 and penalty["norm_g"].min() > 10 * clipped["norm_g"].max()
+    assert clipped["JSD"][-1] > .5 and penalty["JSD"][-1] < .3
 
 
 def test_nothing_moves_by_itself_if_the_person_wants_reduced_motion(page):

@@ -43,7 +43,7 @@ function ticks(low, high, n) {
 }
 
 export function short(value) {
-  if (!Number.isFinite(value)) return "not finite";
+  if (!Number.isFinite(value)) return "–"; // before the first iteration
   const size = Math.abs(value);
   if (size !== 0 && (size < 1e-3 || size >= 1e5))
     return value.toExponential(1).replace(".0", "").replace("-", "−");
@@ -229,6 +229,7 @@ export function drawManifold(canvas, view, {data, extent}) {
     corner = [LEFT + side - inset - 8, EDGE + 8];
   c.fillStyle = colours.paper;
   c.fillRect(corner[0] - 4, corner[1] - 4, inset + 8, inset + 18);
+  c.strokeStyle = colours.muted;
   mesh(c, n, (i, j) => [corner[0] + (inset * j) / (n - 1), corner[1] + (inset * i) / (n - 1)]);
   c.lineWidth = 1;
   c.fillStyle = colours.muted;
@@ -367,10 +368,6 @@ export class History {
 
   add(row) {
     const last = this.rows.at(-1);
-    if (last && row.iteration < last.iteration) {
-      this.rows = [];
-      this.stride = 0;
-    }
     if (last && row.iteration - last.iteration < this.stride) return;
     this.rows.push(row);
     if (this.rows.length > 600) {

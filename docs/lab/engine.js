@@ -53,7 +53,6 @@ export class NativeEngine extends Engine {
     events.onmessage = ({data}) => {
       const message = JSON.parse(data);
       if (message.frame) message.frame = floats(message.frame);
-      if (message.data) message.data = floats(message.data);
       this.arrived(message);
     };
     events.onerror = () => {
@@ -83,7 +82,6 @@ export class NativeEngine extends Engine {
 
 // Float32 values from base64.
 function floats(text) {
-  if (typeof text !== "string") return Float32Array.from(text);
   const bytes = Uint8Array.from(atob(text), c => c.charCodeAt(0));
   return new Float32Array(bytes.buffer);
 }

@@ -76,21 +76,21 @@ export const EXPERIMENTS = [
     title: "Figure 1 of the paper",
     chained: true,
     question:
-      "The four panels of the paper's Figure 1, from live networks on a line. Press them in order.",
+      "The four panels of the paper's Figure 1, each with real training. Press the buttons in order.",
     steps: [
       {
         title: "(a) Near convergence",
         actions: [{create: FIGURE1}, {iterate: 150}, {move: 1}, {set: {train: "D"}}, {iterate: 3}],
         watch:
-          "p_g is like p_data, but moved to the right by 1. D has made three steps since the "
-          + "move. So D is only roughly like the curve D*.",
+          "p_g was near p_data. Then all of p_g was moved to the right by 1. D has trained for only "
+          + "three iterations since then, so D is still far from the curve D*.",
       },
       {
         title: "(b) D alone",
         actions: [{set: {train: "D", penalty: "none"}}, {run: 400, per_frame: 4}],
         watch:
-          "Only D learns. Watch the dashed D approach D* = p_data / (p_data + p_g). In the first "
-          + "chart, V rises to V(G, D*).",
+          "Only D learns. Watch the dashed curve D come to D* = p_data / (p_data + p_g). D* is 1 "
+          + "where p_g is 0. In the first chart, V rises to V(G, D*).",
       },
       {
         title: "(c) G alone",
@@ -99,14 +99,15 @@ export const EXPERIMENTS = [
           {run: 40, per_frame: 1},
         ],
         watch:
-          "Only G learns. D's slope tells each G(z) in which direction D is larger. Watch p_g "
-          + "move left, to the data. D stays as it is, so it is no longer D*.",
+          "Only G learns. Each G(z) moves in the direction in which D rises. Watch p_g move left, "
+          + "to the data. D does not change, but D* does, so D is no longer D*.",
       },
       {
         title: "(d) Both, to the end",
         actions: [{set: {...FIGURE1, train: "both", optimizer: "Adam"}}, {run: 600}],
         watch:
-          "Both learn. Watch p_g become p_data, D become 1/2 where the data are, and V go to −log 4.",
+          "Both learn. Watch p_g come close to p_data, and D close to 1/2 where the data are. V comes "
+          + "close to −log 4.",
       },
     ],
   },
@@ -119,29 +120,29 @@ export const EXPERIMENTS = [
         title: "Minimax, no penalty",
         actions: [{create: {...COLLAPSE, penalty: "none"}}, {run: 700}],
         watch:
-          "The samples gather in a small part of the plane, and most modes get none. D learns to "
-          + "reject that part, and G jumps to another. The chart of covered modes stays low.",
+          "All samples are in a small part of the plane, and most modes have no sample. D learns to "
+          + "reject that part, and G moves the samples to another part. Few modes are covered.",
       },
       {
         title: "Switch R1 on",
         actions: [{set: {penalty: "R1", weight: 1}}, {run: 1200}],
         watch:
           "The same two networks go on, now with the R1 penalty. R1 keeps D's slope small at the "
-          + "data, so D's map becomes smooth. Watch the samples spread over most modes again.",
+          + "data, so the colours of D become smooth. Watch the samples spread over most modes.",
       },
       {
         title: "R1 from the start",
         actions: [{create: {...COLLAPSE, penalty: "R1", weight: 1}}, {run: 1500}],
         watch:
           "New networks, with R1 from the first iteration. After about a thousand iterations the "
-          + "samples reach most modes, and they stay.",
+          + "samples cover most modes, and stay there.",
       },
     ],
   },
   {
     title: "Vanishing gradients",
     question:
-      "D makes k = 20 steps for each step of G, and G starts far from the data. Can G still learn?",
+      "D makes k = 20 steps for each step of G, and p_g starts far from the data. Can G still learn?",
     steps: [
       {
         title: "Minimax loss",
@@ -153,8 +154,8 @@ export const EXPERIMENTS = [
           {run: 200, per_frame: 1},
         ],
         watch:
-          "D rejects every sample: D(G(z)) is near 0. G descends log(1 − D(G(z))), whose slope is"
-          + " then almost 0. Watch the gradient of G stay below 1, while p_g hardly moves.",
+          "D rejects every sample: D(G(z)) is near 0. There the slope of G's loss "
+          + "log(1 − D(G(z))) is almost 0. Watch the gradient of G stay below 1. p_g moves little.",
       },
       {
         title: "Non-saturating loss",
@@ -166,9 +167,8 @@ export const EXPERIMENTS = [
           {run: 200, per_frame: 1},
         ],
         watch:
-          "The same D, the same learning rates. G ascends log D(G(z)) instead. Its gradient is "
-          + "more than a hundred times larger at first, and p_g reaches the data within 200 "
-          + "iterations.",
+          "The same start and the same learning rates, but G ascends log D(G(z)). At first its "
+          + "gradient is more than a hundred times larger. p_g reaches the data within 200 iterations.",
       },
     ],
   },
@@ -176,45 +176,46 @@ export const EXPERIMENTS = [
     title: "Circling",
     chained: true,
     question:
-      "G is one affine layer, so p_g is a Gaussian, and it can fit p_data exactly. Does training end there?",
+      "G is one affine layer and z is normal, so p_g is a Gaussian. p_g can be equal to p_data. Does "
+      + "training come to rest there?",
     steps: [
       {
         title: "No penalty",
         actions: [{create: CIRCLING}, {move: 1}, {run: 700, per_frame: 2}],
         watch:
-          "p_g swings from side to side around the data, because each player answers the other "
-          + "one's last step. V swings too, and never settles at −log 4.",
+          "p_g swings from side to side around the data: p_g follows the slope of D, and D changes "
+          + "when p_g moves. V swings too, and does not stay at −log 4.",
       },
       {
         title: "Switch R1 on",
         actions: [{set: {penalty: "R1", weight: 4}}, {run: 700, per_frame: 2}],
-        watch: "R1 damps the swing. p_g comes to rest on p_data, D becomes 1/2, and V stays at −log 4.",
+        watch: "R1 makes the swing smaller and smaller. p_g comes to rest on p_data, D becomes 1/2, and V stays at −log 4.",
       },
     ],
   },
   {
     title: "What a divergence prefers",
     question:
-      "p_data has two modes, but this G can only make one Gaussian. Which one it makes "
-      + "depends on the divergence.",
+      "p_data has two modes, but the p_g of this G is always one Gaussian. The divergence decides "
+      + "which Gaussian.",
     steps: [
       [
         "kl",
         "KL(p_data, p_g)",
-        "KL is large where the data are and p_g is small. So p_g becomes wide enough to cover "
-          + "both modes, and it also covers the gap between them.",
+        "This KL divergence is large if p_g is small where there are data. So p_g becomes wide "
+          + "and covers both modes. p_g also covers the gap between the modes.",
       ],
       [
         "reverse-kl",
         "KL(p_g, p_data)",
-        "The reverse KL is large where p_g is and the data are not. So p_g takes one mode and "
-          + "leaves the other out: it seeks a mode.",
+        "The reverse KL divergence is large if p_g puts samples where there are no data. So p_g "
+          + "covers one mode and leaves the other one out.",
       ],
       [
         "jensen-shannon",
         "Jensen-Shannon",
-        "The Jensen-Shannon divergence is between the two. With this start p_g covers both "
-          + "modes, as KL does.",
+        "The Jensen-Shannon divergence is between KL and the reverse KL. From this start, p_g "
+          + "covers both modes, as with KL.",
       ],
     ].map(([objective, title, watch]) => ({
       title,
@@ -225,8 +226,8 @@ export const EXPERIMENTS = [
   {
     title: "Wasserstein: clipping or penalty",
     question:
-      "A Wasserstein critic must not be steep. Two ways to hold its slope, from the same G, "
-      + "moved away from the data.",
+      "A Wasserstein critic must not be steep. Two ways limit its slope. Which one lets G learn? "
+      + "In both steps, p_g starts between the modes.",
     steps: [
       {
         title: "Clipping, c = 0.03",
@@ -236,8 +237,8 @@ export const EXPERIMENTS = [
           {run: 500},
         ],
         watch:
-          "Each weight of the critic stays between −0.03 and 0.03. So the critic is almost flat: "
-          + "V stays near 0, the gradient of G is below 0.01, and p_g does not find the data.",
+          "Each weight of the critic stays between −0.03 and 0.03. So the critic is almost flat, and "
+          + "V stays near 0. The gradient of G is below 0.01, and p_g does not find the data.",
       },
       {
         title: "Gradient penalty",
@@ -247,8 +248,8 @@ export const EXPERIMENTS = [
           {run: 500},
         ],
         watch:
-          "The penalty asks for slope 1 between data and samples. The gradient of G is near 1. "
-          + "Watch p_g divide itself between the two modes, and V and JSD fall.",
+          "The penalty brings the critic's slope near 1 between data and samples. The gradient of G "
+          + "is large enough to learn. Watch p_g spread to both modes, and V and JSD fall.",
       },
     ],
   },

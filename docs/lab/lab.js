@@ -83,7 +83,6 @@ function loading({stage, done, of}) {
 }
 
 async function ready({schema, sources, version}) {
-  if (state.schema.length) return;
   state.schema = schema;
   stepper = new Stepper(sources["npgan/gan.py"], say);
   $("version").textContent =
@@ -95,6 +94,10 @@ async function ready({schema, sources, version}) {
   makeExperiments();
   $("loading").hidden = true;
   $("lab").hidden = false;
+  window.onhashchange = () => {
+    leave();
+    create(fromAddress());
+  };
   const answer = await create(fromAddress());
   if (answer.kind !== "created") await engine.ask({kind: "create", settings: {}}); // the sentence stays
   say("Ready. Choose an experiment, or press Run.");
@@ -129,10 +132,10 @@ function created(message) {
   $("D-star").hidden = !message.probability;
   const drawn = settings.data === "drawn";
   $("pad").hidden = $("pad-tools").hidden = !drawn;
-  if (!drawn) state.drawing = [];
-  else if (!state.drawing.length) state.drawing = settings.points ?? [];
+  if (drawn && (rebuilt || was?.settings.data !== "drawn")) state.drawing = settings.points;
   showControls();
-  toAddress();
+  clearTimeout(toAddress.timer); // a browser limits how often a page may change its address
+  toAddress.timer = setTimeout(toAddress, 200);
   state.changed = true;
 }
 
@@ -151,7 +154,7 @@ function frame({iterations, frame}) {
   state.changed = true;
   if (state.running && iterations >= state.until) {
     pause();
-    say("This step has ended. Run goes on with it.");
+    say("This step has ended. Press Run to train further.");
   }
 }
 
@@ -184,44 +187,49 @@ function say(sentence) {
 
 // --- What the person asks --------------------------------------------------------------------
 
+let asked = null, // changes that wait for the engine's answer to the change before
+  sending = null;
+
 async function create(settings) {
   $("problem").hidden = true;
+  asked = null;
   return engine.ask({kind: "create", settings});
 }
 
-let asked = null,
-  inFlight = false;
-
-// Change settings. While the engine answers, later changes wait and go together.
-async function set(settings) {
+// Change settings. While the engine answers, later changes wait and go together. The promise
+// ends when the engine has answered all of them.
+function set(settings) {
   asked = {...asked, ...settings};
-  if (inFlight) return;
-  inFlight = true;
+  return (sending ??= send());
+}
+
+async function send() {
   while (asked) {
     const now = asked;
     asked = null;
     const answer = await engine.ask({kind: "set", settings: now});
-    if (answer.kind !== "created") {
-      showControls();
-      continue;
+    if (answer.kind !== "created") showControls();
+    else if (answer.rebuilt) {
+      leave();
+      say("New networks: training starts at iteration 0.");
     }
-    if (answer.rebuilt) say("New networks: training starts at iteration 0.");
   }
-  inFlight = false;
+  sending = null;
 }
 
 function reset() {
+  leave();
   state.until = Infinity;
   create(state.settings);
   if (state.running) run();
   say("Reset: new networks, iteration 0.");
 }
 
-function run(iterations = Infinity, per_frame = Number($("speed").value) || null) {
+function run(iterations = Infinity) {
   $("problem").hidden = true;
   state.until = (state.view?.iterations ?? 0) + iterations;
   running(true);
-  engine.post({kind: "run", on: true, per_frame});
+  engine.post({kind: "run", on: true, per_frame: Number($("speed").value) || null});
 }
 
 function pause() {
@@ -280,6 +288,14 @@ function begin(experiment) {
 
 let turn = 0; // counts the steps begun; an older one gives up
 
+// New networks that no step has asked for: a step that has begun gives up, and none is shown.
+function leave() {
+  turn++;
+  state.at = null;
+  $("watch").textContent = "";
+  for (const b of $("steps").children) b.setAttribute("aria-pressed", "false");
+}
+
 // Do the actions of step i. A chained step goes on from the one before, which is done first if
 // the person has not done it.
 async function follow(experiment, i) {
@@ -289,10 +305,12 @@ async function follow(experiment, i) {
   say("");
   $("watch").textContent = experiment.steps[i].watch;
   state.at = {experiment, i, done: false};
-  if (experiment.chained && i > 0 && !(at?.experiment === experiment && at.i === i - 1)) {
+  if (experiment.chained && i > 0 && !(at?.experiment === experiment && at.i === i - 1 && at.done)) {
+    say("The steps before this one run first, without pictures.");
     for (const action of experiment.steps.slice(0, i).flatMap(step => step.actions)) {
       if (mine === turn) await act("run" in action ? {iterate: action.run} : action);
     }
+    if (mine === turn) say("");
   }
   for (const action of experiment.steps[i].actions) if (mine === turn) await act(action);
   if (mine === turn) state.at.done = true;
@@ -305,7 +323,10 @@ async function act(action) {
   if ("iterate" in action) await engine.ask({kind: "iterate", n: action.iterate});
   if ("run" in action) {
     if (calm.matches) say("Nothing moves by itself, as your system asks. Press Run or One iteration.");
-    else run(action.run, action.per_frame ?? null);
+    else {
+      $("speed").value = action.per_frame ?? "";
+      run(action.run);
+    }
   }
 }
 
@@ -662,7 +683,7 @@ function numbers(view, {modes}) {
 }
 
 function fixed(value) {
-  return Number.isFinite(value) ? value.toFixed(3).replace("-", "−") : "not finite";
+  return Number.isFinite(value) ? value.toFixed(3).replace("-", "−") : "–"; // before the first iteration
 }
 
 // Iterations and frames in a second, over the last second.
@@ -673,11 +694,8 @@ function rate(now) {
   const seconds = (now - rate.since) / 1000;
   if (seconds < 1) return;
   const per = count => Math.round(count / seconds);
-  state.rate = {
-    iterations: per(state.view.iterations - rate.iterations),
-    frames: per(state.frames - rate.frames),
-  };
-  $("rate").textContent = `${state.rate.iterations} iterations/s, ${state.rate.frames} frames/s`;
+  $("rate").textContent =
+    `${per(state.view.iterations - rate.iterations)} iterations/s, ${per(state.frames - rate.frames)} frames/s`;
   rate.since = 0;
 }
 
@@ -699,7 +717,7 @@ document.addEventListener("keydown", event => {
   }[key];
   if (!action) return;
   event.preventDefault();
-  action();
+  if (!event.repeat || key.startsWith("Arrow")) action(); // a key held down must not fill the queue
 });
 $("run").onclick = () => {
   say(state.running ? "Paused." : "");
@@ -713,7 +731,6 @@ $("speed").onchange = () => {
   if (state.running) run(state.until - (state.view?.iterations ?? 0));
 };
 $("controls").onsubmit = event => event.preventDefault();
-window.onhashchange = () => create(fromAddress());
 new ResizeObserver(() => {
   state.changed = true;
 }).observe(document.body);

@@ -11,14 +11,12 @@ runs it in a native process. The module calls the package npgan and changes noth
     Lab             the messages
 """
 
-import inspect
 import json
 import math
 import platform
 import statistics
 import sys
 import time
-import tokenize
 import traceback
 
 import numpy as np
@@ -69,35 +67,40 @@ GROUPS = {
         {"name": "points", "label": "drawing", "type": "points", "low": -1., "high": 1., "most": 5000,
          "default": HEART, "help": "The points that you draw: p_data is a small Gaussian at each of them.",
          "rebuilds": False, "only": {"data": ["drawn"]}},
-        number("m", "minibatch m", "int", 1, 1024, 64, "Examples in a minibatch."),
+        number("m", "minibatch m", "int", 1, 1024, 64, "The number of examples in a minibatch."),
         number("seed", "seed", "int", 0, 2 ** 31 - 1, 0, "The seed of all random numbers.", rebuilds=True)],
     "Game": [
         choice("objective", "objective", OBJECTIVES, "gan",
-               "The value V that D ascends: equation 1 (gan), an f-divergence, or Wasserstein."),
+               "The value V that D makes large: equation 1 (gan), an f-divergence, or Wasserstein."),
         choice("generator_loss", "loss of G", GENERATOR_LOSSES, "non-saturating",
-               "For gan: G ascends log D(G(z)) (non-saturating), or descends log(1 - D(G(z))) (minimax)."),
+               "With gan, non-saturating: G ascends log D(G(z)). minimax: G descends log(1 - D(G(z)))."),
         choice("penalty", "penalty on D", ["none", "R1", "gradient", "clipping"], "R1",
-               "R1: D becomes flat on the data. gradient: D gets slope 1 between data and samples. "
+               "R1: D becomes flat at the data. gradient: D gets slope 1 between data and samples. "
                "clipping: each weight of D stays between -c and c."),
         number("weight", "weight of the penalty", "log", 1e-3, 100., .05,
-               "gamma of R1, lambda of the gradient penalty, or the limit c of clipping.",
+               "gamma of R1, lambda of gradient, or the limit c of clipping.",
                only={"penalty": ["R1", "gradient", "clipping"]})],
     "Learning": [
         choice("train", "train", ["both", "D", "G"], "both",
-               "D or G alone: the other player does not move, as in panels (b) and (c) of Figure 1."),
+               "Who learns. If D or G learns alone, the other one does not change, as in panels (b) and (c) "
+               "of Figure 1."),
         choice("update", "update", ["alternating", "simultaneous"], "alternating",
-               "Algorithm 1 alternates. The simultaneous update computes both gradients before it moves."),
-        number("k", "k", "int", 1, 20, 1, "D's steps for each step of G.", only={"update": ["alternating"]}),
-        choice("optimizer", "optimizer", ["Adam", "momentum"], "Adam", "How a player follows its gradient."),
+               "alternating: first D moves, then G, as in Algorithm 1. simultaneous: D and G move at "
+               "the same time."),
+        number("k", "k", "int", 1, 20, 1, "The number of steps of D for each step of G.",
+               only={"update": ["alternating"]}),
+        choice("optimizer", "optimizer", ["Adam", "momentum"], "Adam",
+               "How D and G make a step from their gradients."),
         number("lr_d", "learning rate of D", "log", 1e-5, 1., .004, "How far a step moves D."),
         number("lr_g", "learning rate of G", "log", 1e-5, 1., .002, "How far a step moves G."),
-        number("momentum", "momentum", "number", 0., .99, 0., "mu of momentum, or b1 of Adam.")],
+        number("momentum", "momentum", "number", 0., .99, 0., "The number mu of momentum, or b1 of Adam.")],
     "Networks": [
         choice("generator", "generator", ["network", "affine"], "network",
-               "affine: G(z) = z W + b, which can only stretch, turn and move the noise.", rebuilds=True),
+               "network: G has hidden layers. affine: G(z) = z W + b, which stretches, turns and moves z.",
+               rebuilds=True),
         choice("prior", "noise prior", ["uniform", "normal"], "uniform",
                "z is uniform from -1 to 1, or normal with variance 1.", rebuilds=True),
-        number("width", "width", "int", 1, 256, 32, "Units in each hidden layer.", rebuilds=True),
+        number("width", "width", "int", 1, 256, 32, "The units in each hidden layer.", rebuilds=True),
         number("depth", "depth", "int", 1, 6, 2, "The number of hidden layers.", rebuilds=True)],
 }
 SCHEMA = [{"group": group, **setting} for group, settings in GROUPS.items() for setting in settings]
@@ -224,7 +227,7 @@ class Line:
             show["V_optimal"][...] = math.nan                           # the maximum of another V
 
     def probabilities(self, Gz):
-        """The probabilities that G(z) is below the grid, in each of its cells, and above it.
+        """The probabilities of G(z) below the grid, in each of its cells, and above the grid.
 
         All z are equally likely. G is taken to be linear between neighbouring z.
         """
@@ -324,7 +327,7 @@ class Game:
     """G and D, their optimizers, and Algorithm 1 in progress."""
 
     def __init__(self, settings):
-        self.iterations, self.seconds, self.settings, self.record = 0, 0., {}, None
+        self.iterations, self.settings, self.record = 0, {}, None
         self.G, self.D = networks(distribution(settings).centres.shape[1], settings)
         self.rng = xp.default_rng(settings["seed"])
         self.change(settings)
@@ -390,18 +393,16 @@ class Game:
 
     def iterate(self):
         """One iteration. Raises FloatingPointError if a number of it is not finite."""
-        begun = time.perf_counter()
         with np.errstate(all="ignore"):     # instead of NumPy's warnings, the error below
             self.record = r = next(self.game)
             finite = math.isfinite(r.V + r.norm_d + r.norm_g)
         self.iterations += 1
-        self.seconds += time.perf_counter() - begun
         if not finite:
             raise self.not_finite()
 
     def not_finite(self):
         return FloatingPointError(
-            f"Iteration {self.iterations}: V, a gradient or theta is not finite. Press reset. Then try "
+            f"Iteration {self.iterations}: V, a gradient or theta is not finite. Press Reset. Then try "
             "smaller learning rates, a penalty on D, or the objective gan.")
 
     def move(self, by):
@@ -439,20 +440,12 @@ class Game:
 # --- One iteration, line by line --------------------------------------------------------------
 
 
-def algorithm1():
-    """{line of gan.py: Algorithm 1's sentence}, from the comments beside the lines of train."""
-    source, first = inspect.getsourcelines(gan.train)
-    tokens = tokenize.generate_tokens(iter(source).__next__)
-    return {first + token.start[0] - 1: token.string.lstrip("# ")
-            for token in tokens if token.type == tokenize.COMMENT}
-
-
 def traced(game):
     """Run one iteration. Return the lines of gan.py in the order in which they ran.
 
-    An entry shows the arrays as they are before its line runs.
+    An entry shows the arrays and the real numbers as they are before its line runs.
     """
-    events, sentences, known = [], algorithm1(), {}
+    events, known = [], {}
 
     def trace(frame, event, argument):
         code = frame.f_code
@@ -460,20 +453,14 @@ def traced(game):
             return None
         if event == "line":
             seen = {**game.buffers(), **frame.f_locals}
-            entry = {"function": code.co_name, "line": frame.f_lineno, "arrays": [], "values": {}}
+            arrays = []
             for name, value in seen.items():
-                if isinstance(value, int):
-                    entry["values"][name] = value
-                elif isinstance(value, float) or getattr(value, "shape", None) == ():
-                    entry["values"][name] = finite(value)
-                elif isinstance(value, (np.ndarray, type(game.G.theta))):
-                    a = xp.asnumpy(value)
+                if isinstance(value, (float, np.generic, np.ndarray, type(game.G.theta))):
+                    a = np.array(xp.asnumpy(value))
                     if name not in known or not np.array_equal(known[name][0], a, equal_nan=True):
                         known[name] = a, {"name": name, **summary(a)}
-                    entry["arrays"].append(known[name][1])
-            if frame.f_lineno in sentences:
-                entry["sentence"] = sentences[frame.f_lineno]
-            events.append(entry)
+                    arrays.append(known[name][1])
+            events.append({"function": code.co_name, "line": frame.f_lineno, "arrays": arrays})
         return trace
 
     before = sys.gettrace()
@@ -625,7 +612,7 @@ class Lab:
 
     def show(self, kind="frame", **more):
         frame = self.game.look()
-        self.say(frame, kind=kind, iterations=self.game.iterations, seconds=self.game.seconds, **more)
+        self.say(frame, kind=kind, iterations=self.game.iterations, **more)
 
 
 def sentence(error):
@@ -635,7 +622,7 @@ def sentence(error):
     if isinstance(error, (ValueError, FloatingPointError)):
         return str(error)
     traceback.print_exception(error)
-    return f"The laboratory has an error, {type(error).__name__}: {error}. Press reset to begin again."
+    return f"The laboratory has an error, {type(error).__name__}: {error}. Press Reset to begin again."
 
 
 def count(message, name, default):

@@ -89,7 +89,7 @@ export class Stepper {
     $("sentence").textContent =
       `Line ${event.line}. ${this.algorithm.get(call?.line)?.textContent ?? ""}`;
     $("arrays-note").textContent =
-      `In ${event.function}, before line ${event.line} runs. Bold: changed since the last line shown.`;
+      `In ${event.function}, before line ${event.line} runs. Bold: changed by the line before.`;
     const old = new Map((before?.arrays ?? []).map(a => [a.name, `${a.mean} ${a.rms}`]));
     $("arrays").replaceChildren(
       head(),
@@ -132,8 +132,10 @@ function row(array, changed) {
   name.scope = "row";
   name.textContent = array.name;
   tr.append(name);
-  const number = v =>
-    (Math.abs(v) >= 1e-3 || v === 0 ? v.toPrecision(3) : v.toExponential(1)).replace("-", "−");
+  const number = v => {
+    if (v === null) return "not finite";
+    return (Math.abs(v) >= 1e-3 || v === 0 ? v.toPrecision(3) : v.toExponential(1)).replace("-", "−");
+  };
   for (const text of [array.shape.join(" × ") || "number", number(array.mean), number(array.rms)]) {
     const cell = document.createElement("td");
     cell.textContent = text;

@@ -2,7 +2,7 @@
 //
 // It hands each message of the page to lab.py as JSON, and posts what lab.py answers. The first
 // message is {kind: "boot", pyodide, base}: the addresses of Pyodide's folder and of the
-// repository's root, both with a slash at the end.
+// repository's root, both with a slash at the end. The page sends the next one after "ready".
 
 // All modules that lab.py imports, directly or not. tests/test_lab.py compares the list with the imports.
 const SOURCES = ["__init__", "backend", "conv", "data/__init__", "data/toy", "divergences", "gan", "kernels",
@@ -10,15 +10,13 @@ const SOURCES = ["__init__", "backend", "conv", "data/__init__", "data/toy", "di
                  "runs/checkpoint", "theory"];
 
 let lab;                                    // lab.py's Lab, once Python is ready
-const waiting = [];                         // messages that arrive before
 const again = new MessageChannel();         // asks for the next frame; messages of the page come between
 again.port1.onmessage = tick;
 let asked = false;
 
 onmessage = ({data}) => {
   if (data.kind === "boot") boot(data);
-  else if (lab) receive(data);
-  else waiting.push(data);
+  else receive(data);
 };
 
 function receive(message) {
@@ -84,7 +82,5 @@ async function boot({pyodide, base}) {
     const reason = String(error.message || error).trim().split("\n").pop();
     postMessage({kind: "error", sentence: `${what} (${reason}). Load the page again later, ` +
                                           "or run python examples/lab.py --native on this machine."});
-    return;
   }
-  waiting.splice(0).forEach(receive);
 }
