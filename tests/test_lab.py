@@ -512,12 +512,13 @@ def test_lab_py_imports_only_the_standard_library_numpy_and_npgan():
 
 @pytest.fixture
 def program():
-    return programs.load("lab", HEARTBEAT=.05)
+    return programs.load("lab")
 
 
-@pytest.fixture
-def server(program):
+@pytest.fixture(scope="module")
+def server():
     """A server with --native."""
+    program = programs.load("lab", HEARTBEAT=.05)
     with running(program.Server(0, program.load_lab())) as server:
         yield server
 

@@ -155,6 +155,19 @@ def test_the_address_follows_the_settings_and_the_settings_follow_the_address(pa
     page.wait_for_function("lab.state.settings.data === 'ring'")
 
 
+def test_the_address_changes_once_after_many_changes_of_a_setting(page):
+    """A browser refuses more than about a hundred changes in half a minute."""
+    page.evaluate("""async () => {
+      const replace = history.replaceState.bind(history);
+      lab.addresses = [];
+      history.replaceState = (...to) => { lab.addresses.push(to[2]); replace(...to); };
+      for (let k = 2; k <= 9; k++) await lab.set({k});
+    }""")
+    page.wait_for_function("location.hash.endsWith('k=9')")
+    assert len(page.evaluate("lab.addresses")) == 1
+    page.evaluate("delete history.replaceState")
+
+
 def test_a_setting_in_the_address_that_does_not_exist_gives_a_sentence(page):
     page.evaluate("location.hash = '#k=1000'")
     page.wait_for_selector("#problem:visible")

@@ -683,7 +683,8 @@ function numbers(view, {modes}) {
 }
 
 function fixed(value) {
-  return Number.isFinite(value) ? value.toFixed(3).replace("-", "−") : "–"; // before the first iteration
+  if (!Number.isFinite(value)) return "–"; // before the first iteration
+  return value.toFixed(3).replace(/^-(?=0\.000)/, "").replace("-", "−");
 }
 
 // Iterations and frames in a second, over the last second.

@@ -89,7 +89,7 @@ export class Stepper {
     $("sentence").textContent =
       `Line ${event.line}. ${this.algorithm.get(call?.line)?.textContent ?? ""}`;
     $("arrays-note").textContent =
-      `In ${event.function}, before line ${event.line} runs. Bold: changed by the line before.`;
+      `In ${event.function}, before line ${event.line} runs. Bold: new or changed.`;
     const old = new Map((before?.arrays ?? []).map(a => [a.name, `${a.mean} ${a.rms}`]));
     $("arrays").replaceChildren(
       head(),
