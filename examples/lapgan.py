@@ -35,7 +35,7 @@ from npgan.layers import Dropout, Linear, Maxout, ReLU, Sigmoid, he, uniform
 from npgan.optim import Decay, Momentum, Ramp
 from npgan.priors import Uniform
 from npgan.pyramid import AddCondition, ClassPlane, Conditions, down, one_hot, up
-from npgan.runs import checkpoint, images, options, plots
+from npgan.runs import checkpoint, images, mpi, options, plots
 from npgan.runs.images import Preset, Run
 
 SIZES = 8, 16, 32                   # the levels
@@ -218,6 +218,9 @@ class Level:
 
 
 def main(args):
+    if mpi.size() > 1 and not args.level:
+        raise ValueError("mpiexec can share the training of one level: add --level 8, 16 or 32; afterwards "
+                         "start the program with --resume, without mpiexec")
     for folder in args.compare:
         read_networks(folder)                       # refuse a wrong folder before the training
     preset, seed = getattr(args, "preset", "quick"), getattr(args, "seed", 0)

@@ -5,6 +5,7 @@ What it writes, shows and refuses; how it stops and goes on.
 
 import functools
 import json
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from npgan.data import cifar10
 from npgan.layers import Dropout, LeakyReLU, Linear, Maxout, ReLU, he
 from npgan.net import Net
 from npgan.pyramid import AddCondition
-from npgan.runs import checkpoint, images
+from npgan.runs import checkpoint, images, mpi
 
 example = functools.partial(programs.load, "lapgan", SAMPLES=120)
 command = functools.partial(programs.command, "lapgan")
@@ -325,6 +326,13 @@ def test_a_run_of_the_other_kind_and_levels_of_other_images_are_refused(data, tm
         main("--resume", "--out", tmp_path / "run", finish=True)
     with pytest.raises(ValueError, match="this is not the folder of a run of cifar10.py"):
         main("--compare", tmp_path / "run" / "8x8", "--out", tmp_path / "other")
+
+
+def test_several_processes_train_one_level_and_not_all(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(mpi, "size", lambda: 2)
+    with pytest.raises(ValueError, match="add --level 8, 16 or 32"):
+        main("--data", data, "--out", tmp_path / "run")
+    assert not os.listdir(tmp_path)
 
 
 def test_help_tells_the_defaults_of_the_level():
