@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from test_step import differences
 
 from npgan import gan, gradcheck, pyramid
 from npgan.conv import Conv2d, Reshape
@@ -149,19 +150,8 @@ def oracle_J(loss, theta_d, theta_g, z):
     return {"non-saturating": np.log1p(np.exp(-a)).mean(), "minimax": -np.log1p(np.exp(a)).mean()}[loss]
 
 
-def differences(f, theta, h=1e-5):
-    gradient = []
-    for a in theta:
-        g = np.zeros_like(a)
-        for i in np.ndindex(a.shape):
-            kept = a[i]
-            a[i] = kept + h
-            above = f()
-            a[i] = kept - h
-            g[i] = (above - f()) / (2 * h)
-            a[i] = kept
-        gradient.append(g.ravel())
-    return np.concatenate(gradient)
+def flat(arrays):
+    return np.concatenate([a.ravel() for a in arrays])
 
 
 @pytest.mark.parametrize("loss", GENERATOR_LOSSES)
@@ -173,11 +163,11 @@ def test_the_players_gradients_are_those_of_an_independent_oracle(xp, loss):
     x, z = randn(M, PIXELS + CLASSES), randn(M, seen, seed=1)
     theta_g, theta_d = ([xp.asnumpy(a) for a in net.named_parameters().values()] for net in (G, D))
     gan.discriminator_gradient(players, xp.asarray(x), xp.asarray(z))
-    expected = differences(lambda: oracle_V(theta_d, theta_g, x, z), theta_d)
+    expected = flat(differences(lambda theta: oracle_V(theta, theta_g, x, z), theta_d))
     assert np.allclose(xp.asnumpy(D.grad), expected, atol=1e-8)
     assert np.allclose(xp.asnumpy(players.Gz), oracle_G(theta_g, z), atol=1e-12)
     gan.generator_gradient(players, xp.asarray(z))
-    expected = differences(lambda: oracle_J(loss, theta_d, theta_g, z), theta_g)
+    expected = flat(differences(lambda theta: oracle_J(loss, theta_d, theta, z), theta_g))
     assert np.allclose(xp.asnumpy(G.grad), expected, atol=1e-8)
 
 

@@ -198,8 +198,10 @@ def _check_format_4(path):
 
     From a wrong size, SciPy would go back to an earlier array, and read without end. Returns an
     empty set, the arrays that are not safe to read.
-    An array begins with five integers: 1000 if it is big-endian + 10 x the type of its numbers
-    + the kind of array, its sizes, whether it is complex, and the length of its name.
+
+    An array begins with five integers. The first is 1000 if the file is big-endian, plus 10
+    times the type of the numbers, plus the kind of the array. The others are its two sizes,
+    whether it is complex, and the length of its name.
     """
     with open(path, "rb") as file:
         order = "<" if 0 <= struct.unpack("<i", file.read(4))[0] <= 5000 else ">"
