@@ -6,8 +6,9 @@
 #   2. the first two epochs of the preset paper on MNIST: with NumPy, with CuPy, and with CUDA
 #      graphs. Compare the three by hand: V must develop in the same way
 #   3. the races against PyTorch, if it is installed for the GPU; a race that fails is skipped
-#   4. the preset paper on MNIST, then the preset quick on faces and CIFAR-10; one of these last
-#      two is skipped if it fails, for example because its data are missing
+#   4. the preset paper on MNIST, then the preset quick on faces, CIFAR-10 and the Laplacian
+#      pyramid; one of these last three is skipped if it fails, for example because its data are
+#      missing
 #
 # The exit status is 1 if a check of step 1 fails. The other steps run even then.
 set -euo pipefail
@@ -33,6 +34,7 @@ if python -c "import torch, threadpoolctl; assert torch.cuda.is_available()"; th
   done
   python benchmarks/parzen.py --json | tee "$out/parzen.json" || true           # needs scikit-learn
   python benchmarks/conv.py --json | tee "$out/conv.json" || true
+  python benchmarks/conv.py --layers lapgan --json | tee "$out/conv-lapgan.json" || true
   python benchmarks/memory.py growth --plot "$out/growth.png" --json | tee "$out/growth.json" || true
 fi
 
@@ -41,4 +43,5 @@ python examples/faces.py --quiet --out "$out/faces" | tee "$out/faces.txt" || tr
 for model in fully-connected convolutional; do
   python examples/cifar10.py --model "$model" --quiet --out "$out/cifar10-$model" | tee "$out/cifar10-$model.txt" || true
 done
+python examples/lapgan.py --quiet --out "$out/lapgan" | tee "$out/lapgan.txt" || true
 exit $status

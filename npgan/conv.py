@@ -31,7 +31,8 @@ column q, and a column for each example and output column j. Then
 
 and each number of dx is the sum of dL over the copies of its pixel in L. With stride 1, L has n
 copies of a pixel; im2col, the usual method, makes n n copies. L is made for one chunk of the
-examples at a time and freed in the same call, so a layer keeps no activations.
+examples at a time, in the same memory for all chunks. It is freed in the same call, so a layer
+keeps no activations.
 """
 
 import itertools
@@ -44,10 +45,14 @@ from npgan.layers import Affine, Layer, constant, glorot
 # On a GPU the limit is 16 times as large, because larger chunks mean fewer kernel launches.
 WORKSPACE = 4 << 20
 
+# A chunk has at least so many columns (example, output column), because every product reads all
+# of W: with few columns, reading W takes longer than computing.
+COLUMNS = 128
 
-def chunks(m, example_bytes):
-    """Cut m examples into nearly equal slices of at most WORKSPACE bytes, or of one example."""
-    limit = max(1, (WORKSPACE if xp.name() == "numpy" else 16 * WORKSPACE) // example_bytes)
+
+def chunks(m, example_bytes, least=1):
+    """Cut m examples into nearly equal slices that fit WORKSPACE, or of `least` examples."""
+    limit = max(least, (WORKSPACE if xp.name() == "numpy" else 16 * WORKSPACE) // example_bytes)
     size = math.ceil(m / math.ceil(m / limit))
     return [slice(start, start + size) for start in range(0, m, size)]
 
@@ -110,10 +115,10 @@ class Conv2d(Affine):
     A column of W is one kernel, so initialisers and limits on column norms treat W as they
     treat the W of Linear. The kernel is not flipped: strictly this is a correlation.
 
-    Temporary memory: at most 3 times WORKSPACE, or 3 times what one example needs if that is
-    more. `outer` also takes h' + 2 arrays as large as W. On a GPU, CuPy also copies the
-    overlapping matrices L[s i : s i + n], together n / s times L. Raises ValueError if the
-    kernel is larger than the padded image.
+    Temporary memory: at most 3 times WORKSPACE, or 3 times what COLUMNS columns need if that is
+    more, and in `outer` and `adjoint` one array as large as W. On a GPU, CuPy's `apply` also
+    copies the overlapping matrices L[s i : s i + n], together n / s times L. Raises ValueError
+    if the kernel is larger than the padded image.
     """
 
     def __init__(self, inputs, channels, kernel, stride=1, pad=0, tied=True, W=glorot, b=constant(0)):
@@ -146,32 +151,44 @@ class Conv2d(Affine):
         """Slices of the examples so small that L, or dy_rows in `adjoint`, fits WORKSPACE."""
         (c, h, _), (k, rows, columns), n = self.image, self.maps, self.kernel
         numbers = max((h + 2 * self.pad) * c * n, (rows + n) * k) * columns
-        return chunks(len(x), numbers * x.dtype.itemsize)
+        return chunks(len(x), numbers * x.dtype.itemsize, math.ceil(COLUMNS / columns))
 
     def patches(self, x):
-        """The matrices L[s i : s i + n] of all rows i of y, (h', n c n, m w'): a view of L."""
-        m, (c, h, w), (_, rows, columns) = len(x), self.image, self.maps
+        """Yield, for each chunk of the examples, (its slice, patches, y_rows).
+
+            patches (h', n c n, m w')   the matrices L[s i : s i + n] of all rows i of y, a view
+            y_rows (h', k, m, w')       memory for the rows of y or dy, with any content
+        """
+        (c, h, w), (k, rows, columns) = self.image, self.maps
         n, s, p = self.kernel, self.stride, self.pad
-        padded = xp.zeros((m, c, h + 2 * p, w + 2 * p), x.dtype)
-        padded[:, :, p:p + h, p:p + w] = x
+        slices = self.chunks(x)
+        largest = slices[0].stop
+        padded = xp.zeros((largest, c, h + 2 * p, w + 2 * p), x.dtype)
+        L = xp.empty((h + 2 * p, c, n, largest, columns), x.dtype)
+        y_rows = xp.empty((rows, k, largest, columns), x.dtype)
         example, channel, row, number = padded.strides
-        L = xp.ascontiguousarray(as_strided(padded, (h + 2 * p, c, n, m, columns),
-                                            (row, channel, number, example, s * number)))
-        L_row = m * columns * number                                # bytes of one row of L[g]
-        return as_strided(L, (rows, n * c * n, m * columns), (s * c * n * L_row, L_row, number))
+        for chunk in slices:
+            m = len(x[chunk])
+            padded[:m, :, p:p + h, p:p + w] = x[chunk]
+            L[:, :, :, :m] = as_strided(padded, (h + 2 * p, c, n, m, columns),
+                                        (row, channel, number, example, s * number))
+            patches = as_strided(L, (rows, n * c * n, m * columns), (s * L.strides[0], L.strides[2], number))
+            yield chunk, patches, y_rows[:, :, :m]
 
     def apply(self, x, y):
-        k, rows, columns = self.maps
-        for chunk in self.chunks(x):
-            y_i = xp.matmul(self.W.T, self.patches(x[chunk]))
-            y[chunk] = rows_first(y_i.reshape(rows, k, -1, columns))
+        k, rows, _ = self.maps
+        for chunk, patches, y_rows in self.patches(x):
+            xp.matmul(self.W.T, patches, out=y_rows.reshape(rows, k, -1))
+            y[chunk] = rows_first(y_rows)
 
     def outer(self, x, dy, dW):
         k, rows, _ = self.maps
+        dW_i = xp.empty_like(dW)
         dW[...] = 0
-        for chunk in self.chunks(x):
-            dy_i = xp.ascontiguousarray(rows_first(dy[chunk])).reshape(rows, k, -1)
-            dW += xp.matmul(self.patches(x[chunk]), dy_i.transpose(0, 2, 1)).sum(axis=0)
+        for chunk, patches, dy_rows in self.patches(x):
+            dy_rows[...] = rows_first(dy[chunk])
+            for patches_i, dy_i in zip(patches, dy_rows.reshape(rows, k, -1)):
+                dW += xp.matmul(patches_i, dy_i.T, out=dW_i)
 
     def adjoint(self, dy, dx):
         """dx = A^T dy, with one batch of matrix products for each remainder r = g mod s.
@@ -182,34 +199,35 @@ class Conv2d(Affine):
         """
         (c, h, w), (k, rows, columns) = self.image, self.maps
         n, s, p = self.kernel, self.stride, self.pad
-        W, number = self.W.reshape(n, c, n, k), dy.dtype.itemsize
         above = math.ceil(n / s) - 1                            # rows of zeros above dy
         first, last = p // s, math.ceil((p + h) / s)            # the image is within L[s first : s last]
-        for chunk in self.chunks(dy):
+        top = p - first * s
+        W = self.W.reshape(n, c, n, k)                          # in s i + r = g, r falls as i grows
+        kernels = [xp.ascontiguousarray(W[r::s][::-1].transpose(1, 2, 0, 3)).reshape(c * n, -1)
+                   for r in range(min(n, s))]
+        slices = self.chunks(dy)
+        largest = slices[0].stop
+        dy_rows = xp.zeros((above + max(last, rows), k, largest, columns), dy.dtype)
+        dL = xp.empty((last - first, c, n, largest, columns), dy.dtype)
+        dx_rows = xp.empty(((last - first) * s, c, largest, w + 2 * p), dy.dtype)
+        for chunk in slices:
             m = len(dy[chunk])
-            dy_rows = xp.zeros((above + max(last, rows), k, m, columns), dy.dtype)
-            dy_rows[above:above + rows] = rows_first(dy[chunk])
-            dx_rows = xp.zeros(((last - first) * s, c, m, w + 2 * p), dy.dtype)
-            for r in range(min(n, s)):
-                W_r = W[r::s][::-1]                             # in s i + r = g, r falls as i grows
-                t = len(W_r)
-                W_r = xp.ascontiguousarray(W_r.transpose(1, 2, 0, 3)).reshape(c * n, t * k)
-                dy_row = m * columns * number                   # bytes of a row and channel of dy
+            dy_rows[above:above + rows, :, :m] = rows_first(dy[chunk])
+            dx_rows[...] = 0
+            for r, W_r in enumerate(kernels):
+                t = W_r.shape[1] // k
                 dy_t = as_strided(dy_rows[first + above + 1 - t:], (last - first, t * k, m * columns),
-                                  (k * dy_row, dy_row, number))
-                dL = xp.matmul(W_r, dy_t).reshape(last - first, c, n, m, columns)
+                                  (*dy_rows.strides[:2], dy_rows.itemsize))
+                xp.matmul(W_r, dy_t, out=dL[:, :, :, :m].reshape(last - first, c * n, m * columns))
                 for q in range(n):
                     copies = dx_rows[r::s, :, :, q:q + s * columns:s]
                     copies += dL[:, :, q]
-            top = p - first * s
-            dx[chunk] = rows_first(dx_rows[top:top + h, :, :, p:p + w])
+            dx[chunk] = rows_first(dx_rows[top:top + h, :, :m, p:p + w])
 
     def gradient(self, x, dy):
         self.outer(x, dy, self.dW)
-        if self.tied:
-            dy.sum(axis=(0, 2, 3), out=self.db.reshape(-1))
-        else:
-            dy.sum(axis=0, out=self.db)
+        db = dy.sum(axis=0)
+        self.db[...] = db.sum(axis=(1, 2), keepdims=True) if self.tied else db
 
 
 class ConvTranspose2d(Conv2d):

@@ -55,6 +55,7 @@ def assert_verbs(layer, x, dy, tied, workspace, Mx, MTdy, dW):
     y, dx = np.full(dy.shape, np.nan), np.full(x.shape, np.nan)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(conv, "WORKSPACE", workspace)
+        patch.setattr(conv, "COLUMNS", 1)
         layer.forward(x, y)
         layer.backward(x, y, dy, dx)
         layer.gradient(x, dy)
@@ -319,7 +320,15 @@ def test_the_workspace_is_bounded_however_many_the_examples(verb, monkeypatch):
     finally:
         tracemalloc.stop()
     im2col = 300 * 75 * 400 * 4
-    assert peak < 3 * 2 ** 20 + 22 * layer.W.nbytes < im2col / 8
+    assert peak < 3 * 2 ** 20 + 2 * layer.W.nbytes < im2col / 8
+
+
+def test_a_product_has_enough_columns_where_one_example_fills_the_workspace(monkeypatch):
+    layer = Conv2d((128, 32, 32), 2, 7, 1, 3)
+    assert 38 * 128 * 7 * 32 * 4 > conv.WORKSPACE
+    assert layer.chunks(np.empty((16, 1), "float32")) == [slice(i, i + 4) for i in range(0, 16, 4)]
+    monkeypatch.setattr(conv, "COLUMNS", 32)
+    assert layer.chunks(np.empty((3, 1), "float32")) == [slice(i, i + 1) for i in range(3)]
 
 
 def test_chunks_are_slices_of_all_rows_of_nearly_equal_size():
