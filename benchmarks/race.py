@@ -47,7 +47,8 @@ def need(name):
 def pinned(threads):
     """A context in which every library that was imported has `threads` threads.
 
-    Yields {library: its number of threads, as the library reports it}.
+    Yields {library: its number of threads, as the library reports it}. A library is named with
+    its version and the processor for which its kernels were written, if it says so.
     """
     torch = sys.modules.get("torch")
     before = torch and torch.get_num_threads()
@@ -55,8 +56,8 @@ def pinned(threads):
         if torch:
             torch.set_num_threads(threads)
         with threadpoolctl.threadpool_limits(threads):
-            counts = {f"{pool['internal_api']} {pool['version'] or ''}".strip(): pool["num_threads"]
-                      for pool in threadpoolctl.threadpool_info()}
+            counts = {" ".join(filter(None, map(pool.get, ("internal_api", "version", "architecture")))):
+                      pool["num_threads"] for pool in threadpoolctl.threadpool_info()}
             if torch:
                 counts["torch"] = torch.get_num_threads()
             yield counts
