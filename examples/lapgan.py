@@ -18,7 +18,6 @@ import argparse
 import json
 import math
 import os
-import shlex
 from functools import partial
 
 import numpy as np
@@ -256,7 +255,7 @@ def level_run(args, settings, size, out):
     if args.conditional:
         name, command = f"{name}-conditional", f"{command} --conditional"
     run = Run("lapgan", PRESETS[size], argparse.Namespace(**{**values, "out": folder}), PRIOR, model=name)
-    run.resume_command = f"{command} --resume --out {shlex.quote(out)}"
+    run.resume_command = images.to_resume(command, out, run.settings.iterations)
     return run
 
 

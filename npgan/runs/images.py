@@ -127,6 +127,12 @@ def command(name, model):
     return f"python examples/{name}.py" + (f" --model {model}" if model else "")
 
 
+def to_resume(command, out, iterations):
+    """The command line that continues a run in the folder `out`, to the same last iteration."""
+    limit = f" --iterations {iterations}" if iterations else ""
+    return f"{command} --resume --out {shlex.quote(out)}{limit}"
+
+
 def default_folder(name, model, preset, seed):
     return f"runs/{name}-{model}-{preset}-seed{seed}" if model else f"runs/{name}-{preset}-seed{seed}"
 
@@ -168,7 +174,6 @@ class Run:
         self.folder = options.folder(out, make=False)
         self.out = os.path.join(out, stage) if stage else out
         self.path = os.path.join(self.out, "checkpoint.npz")
-        self.resume_command = f"{command(name, model)} --resume --out {shlex.quote(out)}"
         self.experiment, self.model, self.stage = f"{name}-{model}" if model else name, model, stage
         self.prior, self.parzen_ll, self.scores = prior, parzen_ll, scores
         self.show = lambda x: x
@@ -178,6 +183,7 @@ class Run:
             self.about = read_about(self.path, self.experiment)
             self.state, self.where = State.of(self.path, self.about.get("state")), "after the last checkpoint"
         self.settings = argparse.Namespace(**find_settings(presets, args, self.about, self.path))
+        self.resume_command = to_resume(command(name, model), out, self.settings.iterations)
         self.preset, self.epochs = presets[self.settings.preset], self.settings.epochs
         self.quiet, self.status, self.saved = args.get("quiet", False), 0, bool(self.about)
         self.missing, self.warned, self.title = set(), False, ""
