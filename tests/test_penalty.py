@@ -7,7 +7,7 @@ import itertools
 import device
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, reject, settings
 from hypothesis import strategies as st
 
 from npgan import backend, gan, gradcheck, layers
@@ -86,6 +86,7 @@ def test_every_layer_there_is_can_be_penalised():
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(st.sampled_from(CURVED + STRAIGHT), st.integers(1, 6)), min_size=1, max_size=4),
        st.sampled_from([1, 5]), st.integers(0, 10 ** 6))
+@example([(STRAIGHT[2], 6), (Sigmoid, 6), (Sigmoid, 1)], 1, 2000)      # a Maxout near a tie
 def test_the_gradient_is_exact_in_every_mixture_of_layers(stack, m, seed):
     kinds, widths = zip(*stack)
     net = discriminator(kinds, widths, seed)
@@ -103,7 +104,10 @@ def test_the_gradient_is_exact_in_every_mixture_of_layers(stack, m, seed):
     net.double_backward(tape, tape_u, np.full_like(net.theta, np.nan))
     up = np.vdot(tape.dx[-1], tape_u.x[-1])
     assert up == pytest.approx(value, abs=1e-12), "the pass up is the transposed backward pass"
-    assert error(Q, net.theta, net.grad) <= TOLERANCE
+    try:
+        assert error(Q, net.theta, net.grad) <= TOLERANCE
+    except ValueError:                              # at a kink
+        reject()
 
 
 def test_a_layer_may_come_first_or_last_and_twice_in_a_row():
