@@ -61,12 +61,14 @@ def quick_fully_connected(pixels, mean):
 
 
 def quick_convolutional(pixels, mean):
-    G = [Linear(NOISE, 256, he), ReLU(), Linear(256, 64 * 4 * 4, he), ReLU(), Reshape((64, 4, 4)),
-         ConvTranspose2d((64, 4, 4), 32, 4, stride=2, pad=1, W=tents(4)), ReLU(),
-         ConvTranspose2d((32, 8, 8), 3, 8, stride=4, pad=2, W=tents(8))]
-    D = [Conv2d((3, 32, 32), 64, 8, stride=4, pad=2, W=uniform(.02)), Maxout(2),
-         Conv2d((32, 8, 8), 128, 4, stride=2, pad=1, W=uniform(.03)), Maxout(2),
-         Reshape((64 * 4 * 4,)), Linear(64 * 4 * 4, 1, uniform(.02))]
+    G = [Linear(NOISE, 96 * 4 * 4, he), ReLU(), Reshape((96, 4, 4)),
+         ConvTranspose2d((96, 4, 4), 48, 4, stride=2, pad=1, W=tents(4)), ReLU(),
+         ConvTranspose2d((48, 8, 8), 16, 4, stride=2, pad=1, W=tents(4)), ReLU(),
+         ConvTranspose2d((16, 16, 16), 3, 6, stride=2, pad=2, W=tents(6))]
+    D = [Conv2d((3, 32, 32), 32, 4, stride=2, pad=1, W=he), Maxout(2),
+         Conv2d((16, 16, 16), 64, 4, stride=2, pad=1, W=he), Maxout(2),
+         Conv2d((32, 8, 8), 256, 4, stride=2, pad=1, W=he), Maxout(2),
+         Reshape((128 * 4 * 4,)), Linear(128 * 4 * 4, 1, uniform(.02))]
     return G, D
 
 
@@ -84,9 +86,9 @@ def tents(n):
     return draw
 
 
-def quick_optimizer(net, lr, updates, epochs):
+def quick_optimizer(net, lr, updates, epochs, b2=.999):
     """Adam, with a rate that falls to lr / 10 over `epochs` epochs and then stays constant."""
-    return Adam(net, Ramp(updates, lr, lr / 10, epochs), b1=.5)
+    return Adam(net, Ramp(updates, lr, lr / 10, epochs), b1=.5, b2=b2)
 
 
 # In the authors' code D ascends V / 2 at the rate lr. This equals V at the rate lr / 2. The
@@ -98,8 +100,8 @@ PRESETS = {
         "paper": Preset(paper_fully_connected, paper_optimizer, epochs=250, batch_size=100,
                         lr=.025, lr_d=.0125, update="simultaneous")},
     "convolutional": {
-        "quick": Preset(quick_convolutional, partial(quick_optimizer, epochs=8), epochs=8, batch_size=32,
-                        lr=1e-3, lr_d=1e-3, update="algorithm1", r1=100, average=1000),
+        "quick": Preset(quick_convolutional, partial(quick_optimizer, epochs=5, b2=.99), epochs=5,
+                        batch_size=32, lr=1.5e-3, lr_d=1.5e-3, update="algorithm1", r1=2, average=1000),
         "paper": Preset(paper_convolutional, paper_optimizer, epochs=250, batch_size=128,
                         lr=.004, lr_d=.002, update="simultaneous")},
 }
